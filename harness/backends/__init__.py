@@ -1,0 +1,1 @@
+"""Room: whom we ask. One file per dialect or engine."""

@@ -1,0 +1,129 @@
+"""The small protocols of a backend: encode a call, decode its answer, say where the server is.
+
+A *dialect* turns a `Call` into the bytes of a request body and reads the stream that comes back. It never sees a
+socket or a clock. A *launcher* starts a server of ours and stops it again.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from enum import IntEnum
+from typing import Any, Protocol
+
+import msgspec
+
+from harness.config import BackendConfig
+
+
+class Call(msgspec.Struct, kw_only=True):
+    """One model call, ready to be encoded. `messages` are chat messages: `{"role": ..., "content": ...}`."""
+
+    id: str
+    messages: list[dict[str, Any]]
+    output_tokens: int
+    exact_output: bool = False
+    model: str | None = None
+
+
+class Output(IntEnum):
+    """What an event carried."""
+
+    NONE = 0  # role, empty delta, usage, finish, comment
+    REASONING = 1  # generated, but not part of the visible answer
+    CONTENT = 2  # visible text or a tool-call delta
+
+
+class Usage(msgspec.Struct, kw_only=True):
+    """Token counts as the server gives them. Unknown is None."""
+
+    input: int | None = None
+    cached: int | None = None
+    output: int | None = None
+    reasoning: int | None = None
+
+
+class Reply(msgspec.Struct, kw_only=True):
+    """What one answer said, once it has ended.
+
+    `complete` tells that the dialect's own end was seen ([DONE], a finish reason, ...). `error` is an error the
+    server put inside an HTTP 200, `garbage` an event that could not be read.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: list[dict[str, Any]] = []
+    output_bytes: int = 0
+    finish_reason: str | None = None
+    usage: Usage = msgspec.field(default_factory=Usage)
+    complete: bool = False
+    error: str | None = None
+    garbage: str | None = None
+    event_tokens: list[int] | None = None  # tokens of each event that carried output, where the server tells
+    server: dict[str, Any] | None = None
+
+
+class Decoder(Protocol):
+    """Reads one answer. One instance a request."""
+
+    def event(self, data: bytes) -> Output:
+        """Take the data of one SSE event, in order. Never raises: what it cannot read, it remembers."""
+        ...
+
+    def body(self, data: bytes) -> None:
+        """Take the whole body of an answer that was not streamed."""
+        ...
+
+    def reply(self) -> Reply:
+        """What was said, when no more is coming."""
+        ...
+
+
+class Dialect(Protocol):
+    """How one API is spoken. Immutable; shared by all requests of a worker."""
+
+    path: str  # of the call, below the base URL, e.g. `/chat/completions`
+    stream: bool
+
+    def encode(self, call: Call) -> bytes:
+        """The request body."""
+        ...
+
+    def decoder(self) -> Decoder: ...
+
+    def without_optional_fields(self) -> Dialect | None:
+        """The same dialect without fields that a strict server may refuse; None if there is nothing to leave out."""
+        ...
+
+
+class Target(msgspec.Struct, kw_only=True):
+    """A server that is up: where it is, who it says it is, and what was found out about it by asking.
+
+    `abilities` are the findings of `harness probe`; None means not known.
+    """
+
+    backend: str
+    url: str
+    model: str
+    engine: str = ""
+    engine_version: str | None = None
+    simulated: bool = False
+    strict: bool = False  # refuses unknown fields
+    pid: int | None = None  # of the server, where we started it
+    metrics_url: str | None = None
+    tokenize_url: str | None = None
+    abilities: dict[str, bool | None] = {}
+    facts: dict[str, Any] = {}
+
+
+class Backend(Protocol):
+    """One kind of target. Registered under `harness.backends`; `Params` validates its config section."""
+
+    Params: type[BackendConfig]
+
+    def __init__(self, params: BackendConfig) -> None: ...
+
+    def launch(self) -> AbstractContextManager[BackendConfig]:
+        """Start the server where the config says so. Yields the params with `url` filled in; stops it at exit."""
+        ...
+
+    def dialect(self, target: Target) -> Dialect: ...

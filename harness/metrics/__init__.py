@@ -1,0 +1,1 @@
+"""Room: what the records mean. One small file per family, and the statistics under them."""

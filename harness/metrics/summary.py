@@ -1,0 +1,169 @@
+"""`summary.json`, schema 1: every figure of a run, as public structs. Unknown is `None`, never 0."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+SCHEMA = 1
+
+Severity = Literal["info", "warning", "error"]
+Verdict = Literal["valid", "suspect", "invalid"]
+SloVerdict = Literal["pass", "fail", "inconclusive"]
+
+
+class RunInfo(msgspec.Struct, kw_only=True):
+    """Which run. `window_s` is the length of the measured window, `duration_s` of the whole load."""
+
+    id: str = ""
+    name: str = ""
+    seed: int = 0
+    started_at: str = ""
+    duration_s: float = 0.0
+    window_s: float = 0.0
+    plan_sha256: str = ""
+
+
+class TargetInfo(msgspec.Struct, kw_only=True):
+    """Whom we asked."""
+
+    backend: str = ""
+    model: str = ""
+    url: str = ""
+    engine: str = ""
+    engine_version: str | None = None
+    simulated: bool = False
+
+
+class SessionCounts(msgspec.Struct, kw_only=True):
+    """`planned` is None where only a duration bounds a closed run."""
+
+    planned: int | None = None
+    finished: int = 0
+    failed: int = 0
+
+
+class RequestCounts(msgspec.Struct, kw_only=True):
+    sent: int = 0
+    ok: int = 0
+    failed: int = 0
+    by_error: dict[str, int] = {}
+
+
+class Counts(msgspec.Struct, kw_only=True):
+    """Of all sessions but those of the warm-up."""
+
+    sessions: SessionCounts = msgspec.field(default_factory=SessionCounts)
+    requests: RequestCounts = msgspec.field(default_factory=RequestCounts)
+
+
+class MetricStats(msgspec.Struct, kw_only=True):
+    """The distribution of one metric over the measured window. A percentile under its sample floor is None."""
+
+    unit: str = "s"
+    n: int = 0
+    mean: float | None = None
+    stddev: float | None = None
+    min: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    p999: float | None = msgspec.field(default=None, name="p99.9")
+    max: float | None = None
+    n_eff: float | None = None
+    ci95: dict[str, tuple[float, float]] = {}
+
+
+class Rates(msgspec.Struct, kw_only=True):
+    output_tokens_per_s: float | None = None
+    total_tokens_per_s: float | None = None
+    requests_per_s: float | None = None
+    sessions_per_hour: float | None = None
+    goodput_requests_per_s: float | None = None
+    goodput_sessions_per_hour: float | None = None
+    offered_sessions_per_s: float | None = None
+    achieved_sessions_per_s: float | None = None
+
+
+class Tokens(msgspec.Struct, kw_only=True):
+    """Totals of the counted requests."""
+
+    input: int | None = None
+    cached_input: int | None = None
+    output: int | None = None
+    reasoning: int | None = None
+    source: Literal["server", "tokenizer", "estimate"] | None = None
+
+
+class CostFigures(msgspec.Struct, kw_only=True):
+    currency: str = "USD"
+    basis: Literal["gpu_hour", "owned", "price"] = "gpu_hour"
+    method: str = ""
+    as_of: str | None = None
+    total: float | None = None
+    per_1m_tokens: float | None = None
+    per_1m_input_tokens: float | None = None
+    per_1m_output_tokens: float | None = None
+    per_1k_requests: float | None = None
+    per_session: float | None = None
+    per_good_session: float | None = None
+    at_utilisation: dict[str, float | None] = {}
+    at_slo: float | None = None
+    ci95: tuple[float, float] | None = None
+
+
+class EnergyFigures(msgspec.Struct, kw_only=True):
+    joules: float | None = None
+    j_per_output_token: float | None = None
+    j_per_session: float | None = None
+    source: str = ""
+
+
+class SloResult(msgspec.Struct, kw_only=True):
+    expr: str
+    verdict: SloVerdict
+    value: float | None = None
+    limit: float | None = None
+    ci95: tuple[float, float] | None = None
+    reason: str = ""
+
+
+class Finding(msgspec.Struct, kw_only=True):
+    """Something to know about the run, as data. `limit` is what `value` was held against."""
+
+    code: str
+    severity: Severity
+    message: str
+    value: float | str | None = None
+    limit: float | str | None = None
+    remedy: str = ""
+
+
+class Validity(msgspec.Struct, kw_only=True):
+    verdict: Verdict = "valid"
+    findings: list[Finding] = []
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    schema: int = SCHEMA
+    run: RunInfo = msgspec.field(default_factory=RunInfo)
+    target: TargetInfo = msgspec.field(default_factory=TargetInfo)
+    counts: Counts = msgspec.field(default_factory=Counts)
+    metrics: dict[str, MetricStats] = {}
+    rates: Rates = msgspec.field(default_factory=Rates)
+    tokens: Tokens = msgspec.field(default_factory=Tokens)
+    cost: CostFigures | None = None
+    energy: EnergyFigures | None = None
+    slo: list[SloResult] = []
+    validity: Validity = msgspec.field(default_factory=Validity)
+    server: dict[str, Any] | None = None  # the engine's own figures over the same window, where it gives any
+
+
+def to_json(summary: Summary) -> bytes:
+    """Indented JSON, as it lies in the run's folder."""
+    return msgspec.json.format(msgspec.json.encode(summary), indent=2)
+
+
+from_json = msgspec.json.Decoder(Summary).decode

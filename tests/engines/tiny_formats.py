@@ -60,7 +60,7 @@ def _text(value: str) -> bytes:
 
 
 def _value(value: Any) -> tuple[int, bytes]:
-    """(GGUF type, bytes) of one metadata value. Whole numbers are u32, except in lists, where they are i32."""
+    """(GGUF type, bytes) of one metadata value. Whole numbers are u32, or i32 in a list."""
     match value:
         case bool():
             return _BOOL, struct.pack("<?", value)

@@ -1,16 +1,16 @@
-"""Make a tiny language model with random weights: one GGUF file and one Hugging Face folder, equal in every weight.
+"""Make a tiny language model with random weights: a GGUF file and a Hugging Face folder, equal in all.
 
     python tests/engines/tiny_model.py                   0.6 M parameters; says nothing sensible, very fast
     python tests/engines/tiny_model.py --size mid        26 M parameters: a realistic pace on one CPU core
     python tests/engines/tiny_model.py --eos-bias 8      answers end by themselves, at random
 
-Prints the folder, which holds `model.gguf` and `hf/`. It lies in the cache under the hash of these sources and the
-options, so a change of either makes it anew.
+Prints the folder, which holds `model.gguf` and `hf/`. It lies in the cache under the hash of these sources
+and the options, so a change of either makes it anew.
 
-Every token is one visible piece of text and the end of the answer never comes unless it is asked for: what a server
-streams can then be counted token by token. How: channel 0 of the residual stream is 1 in every embedding and no layer
-writes to it, so column 0 of the output matrix is a bias on each token's logit. Specials and bytes that are not
-printable ASCII get a large negative one.
+Every token is one visible piece of text and the end of the answer never comes unless it is asked for: what
+a server streams can then be counted token by token. How: channel 0 of the residual stream is 1 in every
+embedding and no layer writes to it, so column 0 of the output matrix is a bias on each token's logit.
+Specials and bytes that are not printable ASCII get a large negative one.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def weights(shape: Shape, tokenizer: Tokenizer) -> dict[str, Array]:
 
     def normal(rows: int, columns: int, gain: float) -> Array:
         """Such that a unit-variance input of `columns` channels gives an output of deviation `gain`."""
-        return (random.standard_normal((rows, columns)) * gain / np.sqrt(columns)).astype(np.float32)
+        draws: Array = random.standard_normal((rows, columns)).astype(np.float32)
+        return draws * np.float32(gain / np.sqrt(columns))
 
     rows, dim, kv = padded(tokenizer), shape.dim, shape.kv_heads * shape.head_dim
     embedding = normal(rows, dim, np.sqrt(dim))
@@ -153,7 +154,7 @@ def _gguf_name(name: str) -> str:
 
 
 def _gguf_rows(name: str, tensor: Array, shape: Shape) -> Array:
-    """Rotary embedding turns rows i and i+n/2 of a head together in Hugging Face, rows 2i and 2i+1 in llama.cpp."""
+    """Rotary embedding pairs rows i and i+n/2 of a head in Hugging Face, rows 2i and 2i+1 in llama.cpp."""
     if "q_proj" not in name and "k_proj" not in name:
         return tensor
     halves = tensor.reshape(-1, 2, shape.head_dim // 2, tensor.shape[1])
@@ -221,7 +222,7 @@ def cached(shape: Shape, label: str) -> Path:
 
 
 def make(shape: Shape, folder: Path) -> None:
-    """Write both forms of the model into `folder`, which must not exist; it appears complete or not at all."""
+    """Write both forms of the model into the new `folder`, which appears complete or not at all."""
     tokenizer = train()
     tensors = weights(shape, tokenizer)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".draft-"))
@@ -238,7 +239,9 @@ def make(shape: Shape, folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", choices=SIZES, default="tiny")
     for name in ("layers", "dim", "context", "seed"):
         parser.add_argument(f"--{name}", type=int)

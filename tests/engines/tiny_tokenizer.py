@@ -21,37 +21,40 @@ CHAT_TEMPLATE = (
     "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}"
 )
 
-WORDS = """
-a able about above across add after again against all almost along already also always among an and another answer any
-are around as ask at away back balance be because become been before begin behind being below best better between big
-board body book both branch bridge bring build but by call came can carry change child city clear close cloud cold come
-common could country cover cross dark day deep did different do does done door down draw dry during each early earth
-east easy end enough even evening ever every example eye face fact fall family far farm feel few field find fire first
-fish five floor flow follow food for form found four free fresh friend from front full garden gather gave get give glass
-go gold gone good grass great green ground group grow had half hand happen hard has have he head hear heart heavy held
-help her here high hill him his hold home horse hot hour house how hundred idea if in into is island it its join just
-keep key kind king knew know lake land large last late laugh law lead leaf learn least left less let letter life light
-like line list listen little live long look low made main make man many map mark market may mean measure men might mile
-milk mind minute miss money moon more morning most mother mountain move much music must name near need never new next
-night no north not note nothing now number of off often old on once one only open or order other our out over own page
-paper part pass path pattern people perhaps person picture piece place plain plan plant play point port power press
-question quick quiet rain ran reach read ready real red remember rest ride right river road rock room round row rule run
-said sail salt same sand saw say school sea season second see seed seem sell send set seven shall she ship short should
-show side silver simple since sing six size sky sleep slow small snow so soft some song soon sound south space speak
-spring stand star start state stay steel step still stone stop story street strong such summer sun sure table take talk
-teach tell ten than that the their them then there these they thing think this those though thought three through time
-to today together told too top town trade travel tree true try turn two under until up upon us use valley very voice
-wait walk wall want warm was watch water way we wear weather week well went were west what wheel when where which while
-white who whole why wide will wind window winter with wood word work world would write year yes yet you young your
-system user assistant
-""".split()
+_PAGE = """
+a able about above across add after again against all almost along already also always among an and
+another answer any are around as ask at away back balance be because become been before begin behind being
+below best better between big board body book both branch bridge bring build but by call came can carry
+change child city clear close cloud cold come common could country cover cross dark day deep did different
+do does done door down draw dry during each early earth east easy end enough even evening ever every
+example eye face fact fall family far farm feel few field find fire first fish five floor flow follow food
+for form found four free fresh friend from front full garden gather gave get give glass go gold gone good
+grass great green ground group grow had half hand happen hard has have he head hear heart heavy held help
+her here high hill him his hold home horse hot hour house how hundred idea if in into is island it its
+join just keep key kind king knew know lake land large last late laugh law lead leaf learn least left less
+let letter life light like line list listen little live long look low made main make man many map mark
+market may mean measure men might mile milk mind minute miss money moon more morning most mother mountain
+move much music must name near need never new next night no north not note nothing now number of off often
+old on once one only open or order other our out over own page paper part pass path pattern people perhaps
+person picture piece place plain plan plant play point port power press question quick quiet rain ran
+reach read ready real red remember rest ride right river road rock room round row rule run said sail salt
+same sand saw say school sea season second see seed seem sell send set seven shall she ship short should
+show side silver simple since sing six size sky sleep slow small snow so soft some song soon sound south
+space speak spring stand star start state stay steel step still stone stop story street strong such summer
+sun sure table take talk teach tell ten than that the their them then there these they thing think this
+those though thought three through time to today together told too top town trade travel tree true try
+turn two under until up upon us use valley very voice wait walk wall want warm was watch water way we wear
+weather week well went were west what wheel when where which while white who whole why wide will wind
+window winter with wood word work world would write year yes yet you young your system user assistant
+"""
+WORDS = _PAGE.split()
 
 # Runs of letters or digits with the blank before them, marks, and blanks: GPT-2's split, for ASCII text.
 _PIECES = re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+")
 
 
 def byte_letters() -> dict[int, str]:
-    """GPT-2's bijection from bytes to printable characters: bytes that do not print are moved above U+00FF."""
+    """GPT-2's bijection from bytes to characters: bytes that do not print are moved above U+00FF."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     letters = {byte: chr(byte) for byte in printable}
     hidden = (byte for byte in range(256) if byte not in letters)
@@ -60,7 +63,7 @@ def byte_letters() -> dict[int, str]:
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """The vocabulary in order of id (specials first, then the 256 bytes, then one token a merge), and the merges."""
+    """The vocabulary in order of id (specials, the 256 bytes, one token a merge), and the merges."""
 
     tokens: list[str]
     merges: list[tuple[str, str]]
@@ -71,7 +74,7 @@ class Tokenizer:
 
     @cached_property
     def visible(self) -> list[bool]:
-        """For each id: whether its text is printable ASCII, so that every such token can be streamed on its own."""
+        """For each id: whether its text is printable ASCII, so that it can be streamed on its own."""
         byte_of = {letter: byte for byte, letter in byte_letters().items()}
         return [
             token not in SPECIALS and all(0x20 <= byte_of[letter] < 0x7F for letter in token)

@@ -1,0 +1,261 @@
+"""One TCP connection of the harness wire. The hot path of the whole tool: `_readable` runs once a read.
+
+Per read it does three things: receive, stamp, keep. Only a read that may be the last of its answer (every chunked
+message ends with CRLF CRLF), or one of an answer that is not chunked, is looked at any closer.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import zlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import httptools
+
+from harness.clock import now_ns
+from harness.load import kernelclock
+from harness.load.exchange import Exchange, Http1Response
+from harness.load.loop import READ, WRITE
+
+if TYPE_CHECKING:
+    from harness.load.harness_wire import HarnessWire
+
+_READ_BYTES = 32_768
+_PILE = 256  # unframed reads of one answer that are worth a chore of their own
+_NAMES = {
+    errno.ECONNREFUSED: "connection_refused",
+    errno.ECONNRESET: "connection_reset",
+    errno.EPIPE: "connection_reset",
+    errno.ETIMEDOUT: "connect_timeout",
+    errno.EHOSTUNREACH: "host_unreachable",
+    errno.ENETUNREACH: "host_unreachable",
+    errno.EMFILE: "too_many_open_files",
+    errno.EADDRNOTAVAIL: "no_free_port",
+}
+
+
+def error_name(error: OSError) -> str:
+    """Our name for a socket error."""
+    return _NAMES.get(error.errno or 0, "connection_error")
+
+
+class Connection:
+    """A connection and the exchange it carries, if any. Never shared by two exchanges at a time."""
+
+    __slots__ = (
+        "_clock",
+        "_fd",
+        "_pending",
+        "_recvmsg",
+        "_sock",
+        "_started_ns",
+        "_wire",
+        "connect_ns",
+        "connected_ns",
+        "exchange",
+        "open",
+        "used",
+    )
+
+    def __init__(self, wire: HarnessWire) -> None:
+        self._wire = wire
+        self._clock = wire.kernel_clock
+        self._pending = b""
+        self.exchange: Exchange | None = None
+        self.used = 0  # answers it has brought
+        self.open = False
+        self.connected_ns = 0
+        self.connect_ns = 0
+        family, address = wire.address
+        self._started_ns = now_ns()
+        self._sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._recvmsg = self._sock.recvmsg
+        self._fd = self._sock.fileno()
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._clock is not None and not kernelclock.enable(self._sock):
+            self._clock = None
+        code = self._sock.connect_ex(address)
+        if code not in (0, errno.EINPROGRESS):
+            self._sock.close()
+            raise OSError(code, os.strerror(code))
+        wire.loop.add_hot(self._fd, self._connecting, WRITE)
+
+    # -- connecting
+
+    def _connecting(self, _mask: int) -> None:
+        code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self.lost(error_name(OSError(code, "")), os.strerror(code))
+            return
+        self._listen(self._readable)
+        self._established()
+
+    def _listen(self, handler: Callable[[int], None]) -> None:
+        """From now on `handler` is told when there is something to read."""
+        self._wire.loop.remove_hot(self._fd)
+        self._wire.loop.add_hot(self._fd, handler, READ)
+
+    def _established(self) -> None:
+        """Ready for requests: TCP, and TLS where it is spoken."""
+        self.connected_ns = now_ns()
+        self.connect_ns = self.connected_ns - self._started_ns
+        self.open = True
+        exchange = self.exchange
+        if exchange is None:
+            self._wire.connected(self)
+            return
+        exchange.connected_ns = self.connected_ns
+        exchange.connect_ns = self.connect_ns
+        self.write(exchange.payload)
+
+    # -- sending
+
+    def carry(self, exchange: Exchange) -> None:
+        """Send this exchange, at once or as soon as the connection stands."""
+        self.exchange = exchange
+        exchange.connection = self
+        exchange.http = Http1Response()
+        exchange.kernel = self._clock is not None
+        if self.open:
+            self.write(exchange.payload)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; what the socket does not take now follows when it can."""
+        if self.exchange is not None:
+            self.exchange.bytes_out += len(data)
+        if self._pending:
+            self._pending += data
+            return
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self.lost(error_name(error), error.strerror)
+            return
+        if sent < len(data):
+            self._pending = data[sent:]
+            self._wire.loop.change_hot(self._fd, READ | WRITE)
+
+    def _writable(self) -> None:
+        try:
+            sent = self._sock.send(self._pending)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.lost(error_name(error), error.strerror)
+            return
+        self._pending = self._pending[sent:]
+        if not self._pending:
+            self._wire.loop.change_hot(self._fd, READ)
+
+    # -- receiving
+
+    def _readable(self, mask: int) -> None:
+        if self._pending:
+            if mask & WRITE:
+                self._writable()
+            if not mask & ~WRITE:
+                return
+        try:
+            clock = self._clock
+            if clock is None:
+                data = self._sock.recv(_READ_BYTES)
+                stamp = now_ns()
+            else:
+                data, ancillary, _, _ = self._recvmsg(_READ_BYTES, kernelclock.ANCILLARY_BYTES)
+                if ancillary:
+                    seconds, nanoseconds = kernelclock.unpack(ancillary[0][2])
+                    stamp = seconds * 1_000_000_000 + nanoseconds - clock.offset_ns
+                else:
+                    stamp = now_ns()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.lost(error_name(error), error.strerror)
+            return
+        self.received(data, stamp)
+
+    def received(self, data: bytes, stamp: int) -> None:
+        """Take what came in; `b""` is the other side's end."""
+        exchange = self.exchange
+        if exchange is None or not data:
+            self._ended(exchange, stamp)
+            return
+        exchange.parts.append(data)
+        exchange.stamps.append(stamp)
+        exchange.bytes_in += len(data)
+        http = exchange.http
+        if http is not None and http.chunked:
+            if data[-4:] != b"\r\n\r\n" and (len(data) > 3 or not _tail_ends(exchange.parts)):
+                if len(exchange.parts) == _PILE and exchange.progress is not None:
+                    exchange.progress(exchange)
+                return
+        self._look(exchange, stamp)
+
+    def _look(self, exchange: Exchange, stamp: int) -> None:
+        """Frame what has come so far; finish the exchange if that was all."""
+        if exchange.first_byte_ns is None:
+            exchange.first_byte_ns = stamp
+        http = exchange.http
+        assert http is not None
+        try:
+            exchange.frame()
+        except (httptools.HttpParserError, zlib.error) as error:
+            self.lost("bad_http", f"{type(error).__name__}: {error}")
+            return
+        if http.complete:
+            self._finish(exchange, stamp, reusable=http.keep_alive)
+
+    def _ended(self, exchange: Exchange | None, stamp: int) -> None:
+        """The other side has closed, or sent something that nobody asked for."""
+        if exchange is None:
+            self.lost("connection_closed")
+            return
+        http = exchange.http
+        if http is not None and http.until_close:
+            self._finish(exchange, stamp, reusable=False)
+        elif not exchange.bytes_in:
+            self.lost("connection_closed", "closed before any answer")
+        else:
+            self.lost("truncated_stream", "the connection was closed in the middle of the answer")
+
+    def _finish(self, exchange: Exchange, stamp: int, *, reusable: bool) -> None:
+        self.exchange = None
+        self.used += 1
+        if reusable and not self._pending:
+            self._wire.idle.append(self)
+        else:
+            self.close()
+        self._wire.finish(exchange, stamp)
+
+    # -- ending
+
+    def lost(self, error: str, detail: str | None = None) -> None:
+        """The connection is gone. An untouched request on a connection that was used before is sent again."""
+        exchange = self.exchange
+        self.exchange = None
+        stale = self.used > 0 and exchange is not None and not exchange.bytes_in
+        self.close()
+        if exchange is None:
+            self._wire.dropped(self)
+        elif stale and error in ("connection_reset", "connection_closed"):
+            self._wire.resend(exchange)
+        else:
+            exchange.fail(error, detail)
+            self._wire.finish(exchange, now_ns())
+
+    def close(self) -> None:
+        self.open = False
+        if self._fd >= 0:
+            self._wire.loop.remove_hot(self._fd)
+            self._sock.close()
+            self._fd = -1
+
+
+def _tail_ends(parts: list[bytes]) -> bool:
+    """Whether the last reads together end with CRLF CRLF, where the very last is shorter than that."""
+    return b"".join(parts[-4:])[-4:] == b"\r\n\r\n"

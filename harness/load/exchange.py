@@ -1,0 +1,179 @@
+"""One request and its answer on the wire: bytes out, stamped bytes in, and how it ended.
+
+While an answer arrives, its bytes and their stamps are only kept. Framing and parsing come later: when it has ended,
+or in slices while the loop is idle, so that nothing slow stands between two reads of other streams.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import httptools
+
+_DEFERRED = 256  # unparsed reads of one answer that are worth a chore of their own
+
+
+class Http1Response:
+    """Incremental HTTP/1.1 framing of one response: status, headers, and the pieces of its body.
+
+    Raises httptools.HttpParserError from `feed` where the bytes are no HTTP.
+    """
+
+    __slots__ = ("_parser", "chunked", "complete", "headers", "length", "pieces", "ready", "status")
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self.ready = False  # headers are complete
+        self.complete = False
+        self.chunked = False
+        self.length: int | None = None
+        self.pieces: list[bytes] = []  # body pieces of the part fed last
+
+    def feed(self, part: bytes) -> list[bytes]:
+        """The body pieces in this part."""
+        self.pieces = []
+        self._parser.feed_data(part)
+        return self.pieces
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        if self.status < 200:
+            self.headers.clear()  # an interim response: the real one follows
+            return
+        self.ready = True
+        self.chunked = b"chunked" in self.headers.get(b"transfer-encoding", b"").lower()
+        length = self.headers.get(b"content-length")
+        self.length = int(length) if length is not None and length.isdigit() else None
+
+    def on_body(self, piece: bytes) -> None:
+        self.pieces.append(piece)
+
+    def on_message_complete(self) -> None:
+        self.complete = self.ready
+
+    @property
+    def until_close(self) -> bool:
+        """The body ends when the connection does (HTTP/1.0 style)."""
+        return self.ready and not self.chunked and self.length is None and self.status not in (204, 304)
+
+    @property
+    def keep_alive(self) -> bool:
+        return bool(self._parser.should_keep_alive())
+
+    def content_type(self) -> bytes:
+        return self.headers.get(b"content-type", b"").lower()
+
+
+class Exchange:
+    """A request under way. Made by the walker, played by a wire, read by a `Reading`.
+
+    All stamps are nanoseconds of the monotonic clock. `error` is None as long as nothing went wrong on the wire.
+    """
+
+    __slots__ = (
+        "body",
+        "body_stamps",
+        "bodies",
+        "bytes_in",
+        "bytes_out",
+        "connect_ns",
+        "connected_ns",
+        "connection",
+        "cursor",
+        "deadline_ns",
+        "detail",
+        "done",
+        "end_ns",
+        "ended",
+        "error",
+        "first_byte_ns",
+        "headers",
+        "http",
+        "id",
+        "kernel",
+        "owner",
+        "parts",
+        "path",
+        "payload",
+        "progress",
+        "sent_ns",
+        "stamps",
+        "status",
+        "unzip",
+    )
+
+    def __init__(self, request_id: str, path: str, body: bytes, done: Callable[[Exchange], None]) -> None:
+        self.id = request_id
+        self.path = path
+        self.body = body
+        self.done = done
+        self.payload = b""  # head and body as they go on the wire
+        self.connection: object | None = None
+        self.owner: object | None = None  # whoever walks the session
+        self.progress: Callable[[Exchange], None] | None = None  # told when many reads wait to be parsed
+        self.sent_ns = 0
+        self.connected_ns: int | None = None
+        self.connect_ns: int | None = None
+        self.first_byte_ns: int | None = None
+        self.end_ns = 0
+        self.deadline_ns = 0
+        self.ended = False
+        self.error: str | None = None
+        self.detail: str | None = None
+        self.status: int | None = None
+        self.headers: dict[bytes, bytes] = {}
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.kernel = False
+        self.http: Http1Response | None = None
+        self.parts: list[bytes] = []  # as read from the socket
+        self.stamps: list[int] = []
+        self.cursor = 0  # parts before it have been through the HTTP framing
+        self.bodies: list[bytes] = []  # body pieces not yet read by the dialect
+        self.body_stamps: list[int] = []
+        self.unzip: Callable[[bytes], bytes] | None = None
+
+    def frame(self, limit: int = 1 << 60) -> None:
+        """Put up to `limit` more reads through the HTTP framing.
+
+        Raises:
+            httptools.HttpParserError: the bytes are no HTTP.
+            zlib.error: a compressed body is damaged.
+        """
+        http = self.http
+        assert http is not None
+        parts, stamps = self.parts, self.stamps
+        for index in range(self.cursor, min(len(parts), self.cursor + limit)):
+            for piece in http.feed(parts[index]):
+                if self.unzip is not None or b"content-encoding" in http.headers:
+                    piece = self._plain(http, piece)  # noqa: PLW2901
+                self.bodies.append(piece)
+                self.body_stamps.append(stamps[index])
+            parts[index] = b""
+            self.cursor = index + 1
+        if self.cursor >= _DEFERRED:
+            del parts[: self.cursor]
+            del stamps[: self.cursor]
+            self.cursor = 0
+
+    def _plain(self, http: Http1Response, piece: bytes) -> bytes:
+        """The piece decompressed, where the server compresses although we did not ask for it."""
+        if self.unzip is None:
+            coding = http.headers[b"content-encoding"].strip().lower()
+            if coding in (b"gzip", b"deflate"):
+                self.unzip = zlib.decompressobj(wbits=47).decompress
+            else:
+                self.unzip = bytes
+        return self.unzip(piece)
+
+    def fail(self, error: str, detail: str | None = None) -> None:
+        """Note what went wrong, the first time."""
+        if self.error is None:
+            self.error = error
+            self.detail = detail

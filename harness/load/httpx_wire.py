@@ -1,0 +1,106 @@
+"""The same contract over httpx: any proxy, auth or transport that httpx has, at httpx's price per event.
+
+Stamps are taken in user space when httpx hands over a piece, so they hold the loop's lateness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import httpx
+
+from harness.clock import now_ns
+from harness.load.exchange import Exchange
+from harness.load.loop import WireLoop
+from harness.load.wire import Endpoint
+
+_ERRORS: list[tuple[type[Exception], str]] = [
+    (httpx.ConnectTimeout, "connect_timeout"),
+    (httpx.RemoteProtocolError, "truncated_stream"),
+    (httpx.ReadError, "connection_reset"),
+    (httpx.WriteError, "connection_reset"),
+    (httpx.TimeoutException, "timeout"),
+    (httpx.DecodingError, "bad_http"),
+]
+
+
+def _name(error: Exception) -> str:
+    if isinstance(error, httpx.ConnectError):
+        text = str(error).lower()
+        if "certificate" in text or "ssl" in text:
+            return "tls_failed"
+        return "connection_refused" if "refused" in text or "attempts failed" in text else "connection_error"
+    return next((name for kind, name in _ERRORS if isinstance(error, kind)), "connection_error")
+
+
+class HttpxWire:
+    """See `harness.load.wire.Wire`."""
+
+    def __init__(self, endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._base = endpoint.url.rstrip("/")
+        verify = endpoint.verify
+        self._client = httpx.AsyncClient(
+            headers={"content-type": "application/json", "accept-encoding": "identity", **endpoint.headers},
+            verify=ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify,
+            timeout=None,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+            follow_redirects=False,
+            transport=transport,
+        )
+        self._tasks: dict[Exchange, asyncio.Task[None]] = {}
+
+    async def open(self, connections: int) -> None:
+        """httpx opens connections by itself, one at a time as they are needed."""
+
+    def render(self, exchange: Exchange) -> None:
+        exchange.payload = exchange.body
+
+    def send(self, exchange: Exchange) -> None:
+        exchange.sent_ns = now_ns()
+        exchange.payload = exchange.payload or exchange.body
+        self._tasks[exchange] = self._loop.create_task(self._play(exchange))
+        if isinstance(self._loop, WireLoop):
+            self._loop.wake()
+
+    async def _play(self, exchange: Exchange) -> None:
+        try:
+            async with self._client.stream(
+                "POST", self._base + exchange.path, content=exchange.payload, headers={"x-request-id": exchange.id}
+            ) as response:
+                exchange.status = response.status_code
+                exchange.headers = {name.lower(): value for name, value in response.headers.raw}
+                exchange.first_byte_ns = now_ns()
+                exchange.bytes_out = len(exchange.payload)
+                async for piece in response.aiter_raw():
+                    exchange.bodies.append(piece)
+                    exchange.body_stamps.append(now_ns())
+                    exchange.bytes_in += len(piece)
+        except asyncio.CancelledError:
+            return
+        except httpx.HTTPError as error:
+            exchange.fail(_name(error), str(error) or type(error).__name__)
+        self._finish(exchange)
+
+    def _finish(self, exchange: Exchange) -> None:
+        if exchange.ended:
+            return
+        exchange.ended = True
+        exchange.end_ns = exchange.body_stamps[-1] if exchange.body_stamps and not exchange.error else now_ns()
+        self._tasks.pop(exchange, None)
+        exchange.done(exchange)
+
+    def abort(self, exchange: Exchange, error: str, detail: str | None = None) -> None:
+        task = self._tasks.get(exchange)
+        if task is not None:
+            task.cancel()
+        exchange.fail(error, detail)
+        self._finish(exchange)
+
+    async def close(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._client.aclose()

@@ -1,0 +1,188 @@
+"""The event loop of a worker: asyncio, with the sockets that carry answers served inside the selector.
+
+A streamed answer is one read per token; asyncio's machinery around each would cost more than the read. So a
+connection registers its file descriptor as *hot*: when it is readable, the selector itself calls the connection's
+handler and goes on waiting, and asyncio wakes up only when something has ended, a timer is due, or a descriptor of
+somebody else (httpx, pipes) is ready. While no socket is ready, the loop spends the time on *chores*: small slices of
+deferred parsing and rendering.
+
+Timers are kept to some ten microseconds where epoll is at hand: its own timeout counts milliseconds, so the last
+stretch is waited for with select() on the epoll descriptor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+Handler = Callable[[int], None]
+Chore = Callable[[], bool]  # does one slice of its work; False when it is done
+
+READ = 1  # EPOLLIN, and EVENT_READ
+WRITE = 4  # EPOLLOUT
+
+_PRECISE_S = 0.002
+_CHORE_DUE_S = 0.05  # even a loop that never idles does a slice of chores this often
+_clock = time.monotonic
+
+
+class _Hot:
+    """What both selectors below share: handlers of hot descriptors, the wake flag, chores."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[int, Handler] = {}
+        self.chores: deque[Chore] = deque()
+        self.woken = False
+        self._chore_at = 0.0
+
+    def one_chore(self, now: float) -> None:
+        """One slice of the first chore; it stays first until it says that it is done."""
+        self._chore_at = now
+        if not self.chores[0]():
+            self.chores.popleft()
+
+
+class EpollSelector(_Hot, selectors.EpollSelector):
+    """Linux: one epoll for hot and ordinary descriptors."""
+
+    def __init__(self) -> None:
+        selectors.EpollSelector.__init__(self)
+        _Hot.__init__(self)
+        self._epoll: select.epoll = self._selector  # type: ignore[attr-defined]
+
+    def add(self, fd: int, handler: Handler, mask: int) -> None:
+        self.handlers[fd] = handler
+        self._epoll.register(fd, mask)
+
+    def change(self, fd: int, mask: int) -> None:
+        self._epoll.modify(fd, mask)
+
+    def remove(self, fd: int) -> None:
+        del self.handlers[fd]
+        self._epoll.unregister(fd)
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        poll, hot, chores = self._epoll.poll, self.handlers, self.chores
+        now = _clock()
+        deadline = None if timeout is None else now + timeout
+        self.woken = False
+        while True:
+            events = poll(0.0 if chores else self._wait(deadline, now), 512)
+            cold: list[tuple[int, int]] = []
+            for fd, mask in events:
+                handler = hot.get(fd)
+                if handler is not None:
+                    handler(mask)
+                else:
+                    cold.append((fd, mask))
+            now = _clock()
+            if chores and (not events or now - self._chore_at > _CHORE_DUE_S):
+                self.one_chore(now)
+            if cold:
+                return self._ordinary(cold)
+            if self.woken or (deadline is not None and now >= deadline):
+                return []
+
+    def _wait(self, deadline: float | None, now: float) -> float:
+        """How long epoll may wait; the last two milliseconds before a deadline are waited for right here."""
+        if deadline is None:
+            return -1.0
+        left = deadline - now
+        if left <= 0:
+            return 0.0
+        if left > _PRECISE_S:
+            return left - _PRECISE_S / 2
+        select.select([self._epoll], (), (), left)
+        return 0.0
+
+    def _ordinary(self, cold: list[tuple[int, int]]) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = []
+        table = self.get_map()
+        for fd, mask in cold:
+            key = table.get(fd)
+            if key is not None:
+                event = (selectors.EVENT_WRITE if mask & ~READ else 0) | (selectors.EVENT_READ if mask & ~WRITE else 0)
+                ready.append((key, event & key.events))
+        return ready
+
+
+class PortableSelector(_Hot, selectors.DefaultSelector):
+    """Other systems: the same contract over whatever selector the system has."""
+
+    def __init__(self) -> None:
+        selectors.DefaultSelector.__init__(self)
+        _Hot.__init__(self)
+
+    def add(self, fd: int, handler: Handler, mask: int) -> None:
+        self.handlers[fd] = handler
+        self.register(fd, _portable(mask))
+
+    def change(self, fd: int, mask: int) -> None:
+        self.modify(fd, _portable(mask))
+
+    def remove(self, fd: int) -> None:
+        del self.handlers[fd]
+        self.unregister(fd)
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        now = _clock()
+        deadline = None if timeout is None else now + timeout
+        self.woken = False
+        while True:
+            wait = None if deadline is None else max(0.0, deadline - now)
+            events = selectors.DefaultSelector.select(self, 0.0 if self.chores else wait)
+            cold = []
+            for key, event in events:
+                handler = self.handlers.get(key.fd)
+                if handler is None:
+                    cold.append((key, event))
+                else:
+                    handler((READ if event & selectors.EVENT_READ else 0) | (WRITE if event & selectors.EVENT_WRITE else 0))
+            now = _clock()
+            if self.chores and (not events or now - self._chore_at > _CHORE_DUE_S):
+                self.one_chore(now)
+            if cold or self.woken or (deadline is not None and now >= deadline):
+                return cold
+
+
+def _portable(mask: int) -> int:
+    return (selectors.EVENT_READ if mask & READ else 0) | (selectors.EVENT_WRITE if mask & WRITE else 0)
+
+
+class WireLoop(asyncio.SelectorEventLoop):
+    """An asyncio loop with hot descriptors. All methods are for the loop's own thread."""
+
+    def __init__(self) -> None:
+        self._wire: EpollSelector | PortableSelector = (
+            EpollSelector() if hasattr(select, "epoll") else PortableSelector()
+        )
+        super().__init__(self._wire)
+
+    def add_hot(self, fd: int, handler: Handler, mask: int = READ) -> None:
+        """Call `handler(mask)` from inside the selector whenever `fd` is ready."""
+        self._wire.add(fd, handler, mask)
+
+    def change_hot(self, fd: int, mask: int) -> None:
+        self._wire.change(fd, mask)
+
+    def remove_hot(self, fd: int) -> None:
+        self._wire.remove(fd)
+
+    def wake(self) -> None:
+        """Let asyncio run: a hot handler has scheduled something."""
+        self._wire.woken = True
+
+    def add_chore(self, chore: Chore) -> None:
+        """Work to do in slices while no socket is ready: called again and again until it returns False."""
+        self._wire.chores.append(chore)
+
+
+def run(main: Any) -> Any:
+    """Run a coroutine on a fresh `WireLoop`."""
+    with asyncio.Runner(loop_factory=WireLoop) as runner:
+        return runner.run(main)

@@ -1,0 +1,149 @@
+"""What an answer said, and when: framed bytes and stamps -> events -> output with its time.
+
+Reading is deferred and can be done in slices. It decides whether an answer is a success: an answer without any token,
+an error inside an HTTP 200, a stream that broke off, or a damaged event is a failure, each under its own name.
+"""
+
+from __future__ import annotations
+
+import httptools
+import zlib
+
+from harness.backends.protocol import Dialect, Output, Reply
+from harness.load.exchange import Exchange
+from harness.load.sse import EventStream, EventTooLarge
+
+DETAIL_BYTES = 2048
+_BODY_LIMIT = 64 * 1024 * 1024
+
+
+class Reading:
+    """The answer of one exchange, read by a dialect. One instance an exchange."""
+
+    __slots__ = (
+        "_decoder",
+        "_events",
+        "_exchange",
+        "_plain",
+        "_plain_bytes",
+        "_streamed",
+        "_stream_dialect",
+        "coalesced",
+        "first_output_ns",
+        "reply",
+        "stamps_ns",
+    )
+
+    def __init__(self, exchange: Exchange, dialect: Dialect) -> None:
+        self._exchange = exchange
+        self._decoder = dialect.decoder()
+        self._stream_dialect = dialect.stream
+        self._events = EventStream()
+        self._streamed: bool | None = None  # not known before the headers
+        self._plain: list[bytes] = []
+        self._plain_bytes = 0
+        self.stamps_ns: list[int] = []  # one for each event that carried output
+        self.first_output_ns: int | None = None  # first output that is not reasoning
+        self.coalesced = 0  # output events that shared a read with a later one
+        self.reply: Reply | None = None
+
+    def advance(self, limit: int) -> bool:
+        """Read up to `limit` more pieces; True while more are waiting."""
+        exchange = self._exchange
+        if exchange.http is not None and exchange.cursor < len(exchange.parts):
+            try:
+                exchange.frame(limit)
+            except (httptools.HttpParserError, zlib.error) as error:
+                exchange.fail("bad_http", str(error))
+                exchange.bodies.clear()
+                return False
+        self._read(limit)
+        return bool(exchange.bodies) or exchange.cursor < len(exchange.parts)
+
+    def _read(self, limit: int) -> None:
+        exchange = self._exchange
+        bodies = exchange.bodies
+        if not bodies:
+            return
+        if self._streamed is None:
+            self._streamed = self._is_stream()
+        count = min(limit, len(bodies))
+        if self._streamed:
+            try:
+                self._read_events(count)
+            except EventTooLarge as error:
+                exchange.fail("event_too_large", str(error))
+                bodies.clear()
+                exchange.body_stamps.clear()
+                return
+        else:
+            for piece in bodies[:count]:
+                self._plain_bytes += len(piece)
+                if self._plain_bytes <= _BODY_LIMIT:
+                    self._plain.append(piece)
+        del bodies[:count]
+        del exchange.body_stamps[:count]
+
+    def _read_events(self, count: int) -> None:
+        """The hot part of reading: one pass over `count` pieces."""
+        exchange = self._exchange
+        feed, event, stamps = self._events.feed, self._decoder.event, self.stamps_ns
+        for piece, stamp in zip(exchange.bodies[:count], exchange.body_stamps, strict=False):
+            for data in feed(piece):
+                output = event(data)
+                if output:
+                    if stamps and stamps[-1] == stamp:
+                        self.coalesced += 1
+                    stamps.append(stamp)
+                    if self.first_output_ns is None and output == 2:  # Output.CONTENT
+                        self.first_output_ns = stamp
+
+    def _is_stream(self) -> bool:
+        exchange = self._exchange
+        http = exchange.http
+        status = http.status if http is not None else exchange.status
+        headers = http.headers if http is not None else exchange.headers
+        kind = headers.get(b"content-type", b"").lower()
+        if status != 200 or not self._stream_dialect:
+            return False
+        return b"json" not in kind and b"html" not in kind
+
+    def finish(self) -> Reply:
+        """Read what is left and judge the answer. Errors are noted in the exchange."""
+        while self.advance(1 << 30):
+            pass
+        exchange = self._exchange
+        status = exchange.status
+        plain = b"".join(self._plain)
+        if self._streamed:
+            rest = self._events.rest()
+            if rest and self._decoder.event(rest):
+                self.stamps_ns.append(exchange.end_ns)
+                self.first_output_ns = self.first_output_ns or exchange.end_ns
+        elif status == 200 and exchange.error is None:
+            self._decoder.body(plain)
+        reply = self.reply = self._decoder.reply()
+        if status is not None and status != 200:
+            exchange.fail(f"http_{status}", plain[:DETAIL_BYTES].decode("utf-8", "replace"))
+        elif exchange.error is None:
+            self._judge(reply, plain)
+        if not self._streamed and exchange.error is None:
+            self.stamps_ns = [exchange.end_ns]
+            self.first_output_ns = exchange.end_ns
+        return reply
+
+    def _judge(self, reply: Reply, plain: bytes) -> None:
+        exchange = self._exchange
+        said = reply.text or reply.reasoning or reply.tool_calls or self.stamps_ns
+        if reply.error is not None:
+            exchange.fail("stream_error" if self._streamed else "error_in_answer", reply.error[:DETAIL_BYTES])
+        elif reply.garbage is not None:
+            name = "garbage_event" if self._streamed else "not_json"
+            exchange.fail(name, (reply.garbage or plain[:DETAIL_BYTES].decode("utf-8", "replace"))[:DETAIL_BYTES])
+        elif not said:
+            exchange.fail("empty_answer", "the answer ended without any generated token")
+        elif not reply.complete:
+            exchange.fail("truncated_stream", "the stream ended without a finish reason or [DONE]")
+
+
+__all__ = ["DETAIL_BYTES", "Output", "Reading"]

@@ -28,6 +28,9 @@ class Record(msgspec.Struct, kw_only=True):
     schema: int = SCHEMA
     id: str
     session: str
+    session_requests: int | None = (
+        None  # how many the plan gives this session: tells a whole one from a cut one
+    )
     node: str
     after: list[str] = []
     gap_ns: int = 0

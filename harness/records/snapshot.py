@@ -1,7 +1,7 @@
 """A snapshot: what a worker tells about itself while it runs, a few times a second, for the live view.
 
-Counts are cumulative since the start of load. Histograms are cumulative too: counts in logarithmic bins, so that
-snapshots of several workers add up and a lost one does no harm.
+Counts are cumulative since the start of load. Histograms are cumulative too: counts in logarithmic bins, so
+that snapshots of several workers add up and a lost one does no harm.
 """
 
 from __future__ import annotations

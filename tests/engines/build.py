@@ -108,14 +108,14 @@ class Build:
 
     def llama_cpp_python(self) -> Path:
         """The Python of a venv in which `llama_cpp.server` can be run."""
-        python = ENGINES / "llamacpp-venv" / "bin" / "python"
-        mark = ENGINES / "llamacpp-venv" / f"has-{VERSION}-{self.key}"
-        if not mark.exists():
+        folder = ENGINES / "llamacpp-venv"
+        python, ready = folder / "bin" / "python", folder / "ready"
+        if not (ready.is_file() and ready.read_text() == self.key):
             wheel = self._wheel()
-            shutil.rmtree(ENGINES / "llamacpp-venv", ignore_errors=True)
-            venv.create(ENGINES / "llamacpp-venv", with_pip=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            venv.create(folder, with_pip=True)
             step(f"install {wheel.name} and its server", pip(python, "install", f"{wheel}[server]"), self.log)
-            mark.touch()
+            ready.write_text(self.key)
         return python
 
     def clean(self) -> None:
@@ -176,7 +176,7 @@ class Build:
         shutil.move(built, self.binary)
 
     def _link_shared(self, out: Path) -> None:
-        """Make the libraries that llama-cpp-python opens by name. All code is in libllama; libggml leads to it."""
+        """Make the libraries llama-cpp-python opens by name. All code is in libllama; libggml leads to it."""
         draft = self.work / "lib"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()

@@ -1,0 +1,65 @@
+# Everything a contributor needs. Only make, git and Python >= 3.11 are taken for granted; try `make help`.
+
+PYTHON ?= python3
+VENV   ?= .venv
+export HARNESS_CACHE ?= $(CURDIR)/.cache
+
+BIN  := $(VENV)/bin
+DEV  := $(VENV)/installed-dev
+CORE := $(VENV)/installed-core
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench docs-check engines clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(CORE) ## Install into .venv and run the quickstart against the simulated engine
+	$(BIN)/harness run configs/quickstart.yaml
+
+test: $(DEV) ## Build the engines (a few minutes, once) and run all tests; 90 % of lines must be covered
+	@code=0; $(BIN)/python tests/engines/build.py all || code=$$?; \
+	case $$code in \
+	  0) export HARNESS_REQUIRE_ENGINES=1;; \
+	  3) echo "make: WITHOUT REAL ENGINES: their tests will be skipped";; \
+	  *) exit $$code;; \
+	esac; \
+	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+
+lint: $(DEV) ## Style, types, and who may import whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(DEV) ## Measure harness itself
+	$(BIN)/python tests/benchmarks/run.py --small
+
+docs-check: $(DEV) ## Links, commands and configs that the documents show
+	$(BIN)/python tests/docs_check.py
+
+engines: $(DEV) ## Only build the engines
+	$(BIN)/python tests/engines/build.py all
+
+clean: ## Remove the venv, the built engines and all caches
+	rm -rf $(VENV) .cache build dist .coverage .coverage.* .hypothesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+# The install is editable, so that a `git pull` needs no second one. DEV holds all that CORE does.
+$(CORE): pyproject.toml $(BIN)/python
+	@test -e $(DEV) || { echo "installing harness into $(VENV)"; $(BIN)/pip install --quiet --editable .; }
+	@touch $@
+
+$(DEV): pyproject.toml $(BIN)/python
+	@echo "installing harness and its test tools into $(VENV)"
+	@$(BIN)/pip install --quiet --editable . --group dev
+	@touch $@ $(CORE)
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "no '$(PYTHON)' here: install Python 3.11 or newer"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "harness needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make virtual environments. Debian, Ubuntu: apt install python3-venv"; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'

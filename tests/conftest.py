@@ -1,7 +1,7 @@
 """Real inference engines as fixtures. Each is started once a test session, on a free port of the loopback.
 
-An engine that was not built (tests/engines/build.py) makes its tests skip, with the reason. After a build they
-fail instead, by HARNESS_REQUIRE_ENGINES=1: a test that should have run must not vanish.
+An engine that was not built (tests/engines/build.py) makes its tests skip, with the reason. After a build,
+HARNESS_REQUIRE_ENGINES=1 makes them fail instead: a test that should have run must not vanish.
 """
 
 from __future__ import annotations
@@ -57,18 +57,11 @@ def llama_server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def llamacpp_python_server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The server of llama-cpp-python: one request at a time, the others wait."""
-    python = (
-        _built(CACHE / "engines" / "llamacpp-venv" / "ready", "llama-cpp-python").with_name("bin") / "python"
-    )
+    ready = _built(CACHE / "engines" / "llamacpp-venv" / "ready", "llama-cpp-python")
     port = _free_port()
+    model = tiny_model / "model.gguf"
     options = f"--host 127.0.0.1 --port {port} --n_ctx 4096 --n_threads 1 --interrupt_requests false"
-    command = [
-        str(ready.with_name("bin") / "python"),
-        "-m",
-        "llama_cpp.server",
-        "--model",
-        str(tiny_model / "model.gguf"),
-    ]
+    command = [str(ready.with_name("bin") / "python"), "-m", "llama_cpp.server", "--model", str(model)]
     command += ["--model_alias", "tiny", *options.split()]
     with _server(command, port, "/v1/models", tmp_path_factory.mktemp("llama-cpp-python")) as engine:
         yield engine

@@ -1,21 +1,35 @@
 """The validated experiment: what the user asked for, with every default filled in.
 
-Workload and backend sections are validated by the class that `kind` names in the registry, so that a plug-in's own
-keys are checked as strictly as ours.
+Workload and backend sections are validated by the class that `kind` names in the registry, so that a
+plug-in's own keys are checked as strictly as ours.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from harness import registry
-from harness.units import parse_duration, parse_rate, parse_share
+from harness.config import references
+from harness.errors import MissingExtra, UsageError
+from harness.units import parse_count, parse_duration, parse_rate, parse_share
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 Rate = Annotated[float, BeforeValidator(parse_rate)]
 Share = Annotated[float, BeforeValidator(parse_share)]
+Tokens = Annotated[int, BeforeValidator(parse_count)]
+Expression = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class Section(BaseModel):
@@ -27,60 +41,118 @@ class Section(BaseModel):
 class Launch(Section):
     """Start the server ourselves, wait until it is healthy, stop it afterwards."""
 
-    model: str | None = Field(None, description="Path or name of the model the server is started with")
-    args: list[str] = Field(default_factory=list, description="Further arguments of the server's command line")
+    model: str | None = Field(
+        default=None, description="Path or name of the model the server is started with"
+    )
+    args: list[str] = Field(
+        default_factory=list, description="Further arguments of the server's command line"
+    )
     env: dict[str, str] = Field(default_factory=dict, description="Further environment variables")
-    command: list[str] | None = Field(None, description="The whole command, where the default does not fit")
-    timeout: Duration = Field(300.0, description="Give up when it is not healthy after this long")
+    command: list[str] | None = Field(
+        default=None, description="The whole command, where the default does not fit"
+    )
+    timeout: Duration = Field(default=300.0, description="Give up when it is not healthy after this long")
+
+    @field_validator("env")
+    @classmethod
+    def _env(cls, value: dict[str, str]) -> dict[str, str]:
+        return references.check_names(value)
 
 
 class BackendConfig(Section):
     """Whom we ask. Subclassed by backends with keys of their own."""
 
-    kind: str = Field("openai", description="A registered backend: openai, sim, ...")
-    url: str | None = Field(None, description="Base URL, e.g. http://127.0.0.1:8000/v1")
-    model: str | None = Field(None, description="Model name; default: the first the server lists")
-    api: Literal["chat", "completions"] = "chat"
-    stream: bool = True
-    api_key: str | None = Field(None, description="A reference: env:NAME or file:PATH")
-    headers: dict[str, str] = Field(default_factory=dict)
+    kind: str = Field(default="openai", description="A registered backend: openai, sim, ...")
+    url: str | None = Field(default=None, description="Base URL, e.g. http://127.0.0.1:8000/v1")
+    model: str | None = Field(default=None, description="Model name; default: the first the server lists")
+    api: Literal["chat", "completions"] = Field(
+        default="chat", description="Which of the two OpenAI calls is made"
+    )
+    stream: bool = Field(default=True, description="Stream answers; without, ttft and tpot are unknown")
+    api_key: str | None = Field(default=None, description="A reference: env:NAME or file:PATH")
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="Further HTTP headers; secret ones as references: Bearer env:NAME"
+    )
     body: dict[str, Any] = Field(default_factory=dict, description="Merged into every request body")
-    verify: bool | str = Field(True, description="Check TLS certificates: true, false, or a CA bundle's path")
-    launch: Launch | None = None
+    verify: bool | str = Field(
+        default=True, description="Check TLS certificates: true, false, or a CA bundle's path"
+    )
+    launch: Launch | None = Field(default=None, description="Start the server ourselves")
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        return None if value is None else references.check_url(value)
+
+    @field_validator("api_key")
+    @classmethod
+    def _api_key(cls, value: str | None) -> str | None:
+        if value is not None and not references.is_reference(value):
+            raise ValueError(references.LITERAL)
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, value: dict[str, str]) -> dict[str, str]:
+        return references.check_names(value)
 
 
 class WorkloadConfig(Section):
     """What is asked. Subclassed by each workload with its parameters."""
 
-    kind: str = "chat"
+    kind: str = Field(default="chat", description="A registered workload: chat, ...")
     exact_output: bool = Field(
-        False, description="Ask for exactly the planned output length; a shorter answer is a failure"
+        default=False, description="Ask for exactly the planned output length; a shorter answer is a failure"
     )
     nonce: bool = Field(
-        True, description="Begin prompts with words unique to the run and session, so no earlier run warms the cache"
+        default=True,
+        description="Begin prompts with words of this run and session, so no earlier run warms the cache",
     )
     context: Literal["live", "planned"] = Field(
-        "live", description="Later prompts hold the server's real answers (live) or filler of the planned length"
+        default="live",
+        description="Later prompts hold the server's real answers (live) or filler of the planned length",
     )
 
 
 class LoadConfig(Section):
     """How much is asked, and for how long. `concurrency` makes a closed loop, `rate` a partly open one."""
 
-    concurrency: int | None = Field(None, ge=1, description="Closed: this many live sessions, exactly")
-    rate: Rate | None = Field(None, description="Open: session arrivals a second")
-    arrivals: Literal["constant", "poisson", "gamma", "trace"] = "poisson"
-    cv: float = Field(1.0, gt=0, description="Coefficient of variation of gamma arrivals")
-    ramp: Duration = 0.0
-    warmup: int | str = Field(0, description="Sessions that are not counted, or a duration such as 10s")
-    sessions: int | None = Field(None, ge=1, description="Stop after this many counted sessions ...")
-    duration: Duration | None = Field(None, description="... or after this long, whichever is first (60s if neither)")
-    workers: int | Literal["auto"] = "auto"
-    timeout: Duration = Field(120.0, gt=0, description="Per request")
-    error_budget: Share = Field(0.05, ge=0, le=1, description="More failures than this make the run invalid")
-    wire: str = Field("harness", description="harness (our own) or httpx")
-    kernel_stamps: bool = Field(True, description="Use the kernel's receive time where it can be had")
-    drain: Duration = Field(30.0, description="After Ctrl-C, wait this long for answers under way")
+    concurrency: int | None = Field(
+        default=None, ge=1, description="Closed: this many live sessions, exactly"
+    )
+    rate: Rate | None = Field(default=None, description="Open: session arrivals a second")
+    arrivals: Literal["constant", "poisson", "gamma", "trace"] = Field(
+        default="poisson", description="Open: how sessions arrive"
+    )
+    cv: float = Field(
+        default=1.0, gt=0, description="Coefficient of variation of gamma arrivals: 1 is Poisson, 3 is bursty"
+    )
+    trace: str | None = Field(
+        default=None, description="File of the trace's arrivals: one offset in seconds a line"
+    )
+    time_scale: float = Field(
+        default=1.0, gt=0, description="Each offset of the trace times this: 0.5 is twice as fast"
+    )
+    ramp: Duration = Field(
+        default=0.0, description="The rate rises linearly, or slots start spread out, over this long"
+    )
+    warmup: int | str = Field(
+        default=0, description="Sessions that are not counted, or a duration such as 10s"
+    )
+    sessions: int | None = Field(default=None, ge=1, description="Stop after this many counted sessions ...")
+    duration: Duration | None = Field(
+        default=None, description="... or after this long, whichever is first (60s if neither)"
+    )
+    workers: int | Literal["auto"] = Field(
+        default="auto", description="Processes that make the load, or auto"
+    )
+    timeout: Duration = Field(default=120.0, gt=0, description="Per request")
+    error_budget: Share = Field(
+        default=0.05, ge=0, le=1, description="More failures than this make the run invalid"
+    )
+    wire: Literal["harness", "httpx"] = Field(default="harness", description="HTTP client: our own, or httpx")
+    kernel_stamps: bool = Field(default=True, description="Use the kernel's receive time where it can be had")
+    drain: Duration = Field(default=30.0, description="After Ctrl-C, wait this long for answers under way")
 
     @field_validator("warmup", mode="before")
     @classmethod
@@ -103,8 +175,23 @@ class LoadConfig(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> LoadConfig:
-        if (self.concurrency is None) == (self.rate is None):
+        if self.arrivals == "trace":
+            if self.trace is None:
+                raise ValueError("arrivals: trace needs trace, a file of offsets")
+            if self.rate is not None or self.concurrency is not None:
+                raise ValueError("a trace has its own rate: leave out rate and concurrency")
+        elif (self.concurrency is None) == (self.rate is None):
             raise ValueError("give either concurrency (closed loop) or rate (open loop)")
+        if self.concurrency is not None and "arrivals" in self.model_fields_set:
+            raise ValueError(
+                "arrivals belong to an open loop (rate); in a closed loop a session starts as one ends"
+            )
+        if self.arrivals == "gamma" and "cv" not in self.model_fields_set:
+            raise ValueError("arrivals: gamma needs cv, e.g. cv: 3")
+        owners = {"cv": "gamma", "trace": "trace", "time_scale": "trace"}
+        for key, owner in owners.items():
+            if key in self.model_fields_set and self.arrivals != owner and getattr(self, key) is not None:
+                raise ValueError(f"{key} means nothing with arrivals: {self.arrivals}")
         return self
 
     @property
@@ -126,42 +213,75 @@ class LoadConfig(Section):
 class Limits(Section):
     """A polite cap toward hosted endpoints. Not an arrival process: it releases in bursts."""
 
-    requests_per_minute: float | None = Field(None, gt=0)
-    max_in_flight: int | None = Field(None, ge=1)
+    requests_per_minute: float | None = Field(
+        default=None, gt=0, description="No more requests than this a minute"
+    )
+    max_in_flight: int | None = Field(
+        default=None, ge=1, description="No more requests than this under way at once"
+    )
 
 
 class Cost(Section):
-    """What the target costs. One of: `gpu_hour` (rented), `price` (hosted, per 1M tokens)."""
+    """What the target costs: either `gpu_hour` (rented) or `price` (hosted)."""
 
-    gpu_hour: float | None = Field(None, ge=0)
-    gpus: float = Field(1, gt=0)
-    price: dict[str, float] | None = None
-    currency: str = "USD"
-    as_of: str | None = None
+    gpu_hour: float | None = Field(default=None, ge=0, description="Rent of one GPU for an hour")
+    gpus: float = Field(default=1, gt=0, description="How many of them serve the target")
+    price: dict[Literal["input", "cached_input", "output"], Annotated[float, Field(ge=0)]] | None = Field(
+        default=None, description="Per 1M tokens: input and output, and cached_input where it differs"
+    )
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$", description="ISO 4217 code")
+    as_of: str | None = Field(default=None, description="Date of the price")
+
+    @model_validator(mode="after")
+    def _one_basis(self) -> Cost:
+        if (self.gpu_hour is None) == (self.price is None):
+            raise ValueError("give either gpu_hour (rented) or price (hosted)")
+        if self.price is not None and (
+            missing := [key for key in ("input", "output") if key not in self.price]
+        ):
+            raise ValueError(f"price needs {' and '.join(missing)}")
+        return self
 
 
 class TelemetryConfig(Section):
     """What is sampled beside the run."""
 
-    interval: Duration = Field(1.0, gt=0)
-    prometheus: bool | str = Field("auto", description="auto, true, false, or the URL of the metrics page")
-    gpu: bool | Literal["auto"] = "auto"
+    interval: Duration = Field(default=1.0, gt=0, description="Time between samples")
+    prometheus: bool | str = Field(
+        default="auto", description="auto, true, false, or the URL of the metrics page"
+    )
+    gpu: bool | Literal["auto"] = Field(
+        default="auto", description="Sample GPUs of this machine: auto, true, false"
+    )
+
+    @field_validator("prometheus")
+    @classmethod
+    def _prometheus(cls, value: bool | str) -> bool | str:
+        return value if isinstance(value, bool) or value == "auto" else references.check_url(value)
 
 
 class Experiment(Section):
     """One experiment, as in design.md section 6.2."""
 
-    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    seed: int = Field(0, ge=0, lt=2**63)
-    backend: SerializeAsAny[BackendConfig]
-    workload: SerializeAsAny[WorkloadConfig]
-    load: LoadConfig
-    limits: Limits = Limits()
-    slo: list[str] = Field(default_factory=list)
-    gate: list[str] = Field(default_factory=list)
-    cost: Cost | None = None
-    telemetry: TelemetryConfig = TelemetryConfig()
-    sweep: dict[str, list[Any]] | None = None
+    name: str = Field(
+        default="run",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="Part of the results folder's name",
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Fixes every random choice of the plan")
+    backend: SerializeAsAny[BackendConfig] = Field(description="Whom we ask")
+    workload: SerializeAsAny[WorkloadConfig] = Field(description="What is asked")
+    load: LoadConfig = Field(description="How much is asked, and for how long")
+    limits: Limits = Field(default=Limits(), description="A polite cap toward hosted endpoints")
+    slo: list[Expression] = Field(default_factory=list, description="What has to hold, e.g. ttft.p95 < 500ms")
+    gate: list[Expression] = Field(default_factory=list, description="What has to hold against a baseline")
+    cost: Cost | None = Field(default=None, description="What the target costs")
+    telemetry: TelemetryConfig = Field(
+        default=TelemetryConfig(), description="What is sampled beside the run"
+    )
+    sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] | None = Field(
+        default=None, description="Dotted path -> the values it takes, one run for each combination"
+    )
 
     @field_validator("backend", mode="before")
     @classmethod
@@ -178,6 +298,13 @@ def _by_kind(group: str, value: Any, default: str) -> Any:
     """Validate a section with the `Params` class of the implementation its `kind` names."""
     if not isinstance(value, dict):
         return value
-    return registry.load(group, str(value.get("kind", default))).Params.model_validate(value)
-
-
+    kind = value.get("kind", default)
+    if not isinstance(kind, str):
+        raise PydanticCustomError("kind", "{problem}", {"problem": f"{kind!r} is not text"})
+    try:
+        params = registry.load(group, kind).Params
+    except MissingExtra:
+        raise
+    except UsageError as error:
+        raise PydanticCustomError("kind", "{problem}", {"problem": error.message}) from error
+    return params.model_validate(value)

@@ -1,12 +1,13 @@
 """A session as a DAG of requests: the one internal form of every workload.
 
-A node is one model call. `after` are the nodes whose answers it needs; `history` is the one whose conversation it
-continues (fork), or None for a fresh context (spawn). The prompt of a node is
+A node is one model call. `after` are the nodes whose answers it needs; `history` is the one whose
+conversation it continues (fork), or None for a fresh context (spawn). The prompt of a node is
 
-    messages(history) + answer(history) + its own `texts` (each one message; answers of `joins` are put before the last)
+    messages(history) + answer(history) + its own `texts` (each one message; answers of `joins` are put before
+    the last)
 
-Texts are given by key and length, not by content: equal (key, tokens) means byte-equal text. Sizes, keys and gaps
-are fixed by (seed, session index) alone, so they do not depend on who runs the session, or when.
+Texts are given by key and length, not by content: equal (key, tokens) means byte-equal text. Sizes, keys and
+gaps are fixed by (seed, session index) alone, so they do not depend on who runs the session, or when.
 """
 
 from __future__ import annotations
@@ -79,9 +80,13 @@ def check(session: Session) -> None:
     """Raise ValueError where a session is no DAG in topological order with unique names."""
     names: set[str] = set()
     for place, node in enumerate(session.nodes):
-        wanted: Iterator[int] = iter((*node.after, *node.joins, *(() if node.history is None else (node.history,))))
+        wanted: Iterator[int] = iter(
+            (*node.after, *node.joins, *(() if node.history is None else (node.history,)))
+        )
         if any(not 0 <= index < place for index in wanted):
-            raise ValueError(f"session {session.id}: node {node.name!r} depends on a node that is not before it")
+            raise ValueError(
+                f"session {session.id}: node {node.name!r} depends on a node that is not before it"
+            )
         if node.name in names:
             raise ValueError(f"session {session.id}: two nodes are called {node.name!r}")
         names.add(node.name)

@@ -115,6 +115,7 @@ class Build:
             shutil.rmtree(folder, ignore_errors=True)
             venv.create(folder, with_pip=True)
             step(f"install {wheel.name} and its server", pip(python, "install", f"{wheel}[server]"), self.log)
+            step("import llama_cpp", [python, "-c", "import llama_cpp"], self.log)
             ready.write_text(self.key)
         return python
 
@@ -194,11 +195,14 @@ class Build:
         folder = CACHE / "wheels" / self.key
         if not list(folder.glob("*.whl")):
             self.llama_server()
-            shutil.copytree(
-                self.libraries, self.source / PACKAGE.removesuffix("_python") / "lib", dirs_exist_ok=True
-            )
-            off = [f"--config-settings=cmake.define.{name}=OFF" for name in ("LLAMA_BUILD", "LLAVA_BUILD")]
-            wheel = ["wheel", "--no-deps", "--wheel-dir", folder, *off, self.source]
+            shutil.copytree(self.libraries, self.source / "llama_cpp" / "lib", dirs_exist_ok=True)
+            settings = [
+                f"--config-settings=cmake.define.{name}=OFF" for name in ("LLAMA_BUILD", "LLAVA_BUILD")
+            ]
+            settings.append(
+                "--config-settings=sdist.include=llama_cpp/lib/*.so"
+            )  # else left out, as .gitignore says
+            wheel = ["wheel", "--no-deps", "--wheel-dir", folder, *settings, self.source]
             step("make the wheel of llama-cpp-python", pip(Path(sys.executable), *wheel), self.log)
         return next(folder.glob("*.whl"))
 

@@ -171,9 +171,9 @@ class Distribution(Section):
     def _plain(self) -> Any:
         """As it is written in a config: a constant is a number, and only the keys that are set are told."""
         if self.dist == "constant":
-            return self.value
-        members = {key: self._member(key) for key in _MEMBERS}
-        return {"dist": self.dist, **{key: value for key, value in members.items() if value is not None}}
+            return _tidy(self._of(self.value))
+        given = {key: value for key in _MEMBERS if (value := self._member(key)) is not None}
+        return {"dist": self.dist, **{key: _tidy(value) for key, value in given.items()}}
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -231,12 +231,6 @@ class CountDist(Distribution):
         head = first + sum(1.0 - _below(self, first + k - 0.5) for k in range(1, count + 1))
         edge = first + count
         return head + max(0.0, _limited(self, high) - _limited(self, edge)) if edge < high else head
-
-    @model_serializer
-    def _plain(self) -> Any:
-        if self.dist == "constant":
-            return int(self._of(self.value))
-        return super()._plain()
 
 
 class TokenDist(CountDist):
@@ -358,3 +352,10 @@ def _choices(d: Distribution) -> tuple[list[float], list[float]]:
     weights = d.weights or [1.0] * len(values)
     total = sum(weights)
     return values, [weight / total for weight in weights]
+
+
+def _tidy(value: Any) -> Any:
+    """Whole numbers without `.0`, as people write them."""
+    if isinstance(value, list):
+        return [_tidy(each) for each in value]
+    return int(value) if value == int(value) and abs(value) < 2**53 else value

@@ -6,6 +6,7 @@ plug-in's own keys are checked as strictly as ours.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -25,10 +26,21 @@ from harness.config import references
 from harness.errors import MissingExtra, UsageError
 from harness.units import parse_count, parse_duration, parse_rate, parse_share
 
-Duration = Annotated[float, BeforeValidator(parse_duration)]
-Rate = Annotated[float, BeforeValidator(parse_rate)]
-Share = Annotated[float, BeforeValidator(parse_share)]
-Tokens = Annotated[int, BeforeValidator(parse_count)]
+
+
+def _text_or_number(parse: Callable[[str | int | float], float], noun: str) -> Callable[[Any], float]:
+    def check(value: Any) -> float:
+        if isinstance(value, str | int | float):
+            return parse(value)
+        raise ValueError(f"{value!r} is not {noun}")
+
+    return check
+
+
+Duration = Annotated[float, BeforeValidator(_text_or_number(parse_duration, "a duration"))]
+Rate = Annotated[float, BeforeValidator(_text_or_number(parse_rate, "a rate"))]
+Share = Annotated[float, BeforeValidator(_text_or_number(parse_share, "a share"))]
+Tokens = Annotated[int, BeforeValidator(_text_or_number(parse_count, "a number of tokens"))]
 Expression = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -121,17 +133,17 @@ class LoadConfig(Section):
         default=None, ge=1, description="Closed: this many live sessions, exactly"
     )
     rate: Rate | None = Field(default=None, description="Open: session arrivals a second")
-    arrivals: Literal["constant", "poisson", "gamma", "trace"] = Field(
-        default="poisson", description="Open: how sessions arrive"
+    arrivals: Literal["constant", "poisson", "gamma", "trace"] | None = Field(
+        default=None, description="Open: how sessions arrive (poisson if not told)"
     )
-    cv: float = Field(
-        default=1.0, gt=0, description="Coefficient of variation of gamma arrivals: 1 is Poisson, 3 is bursty"
+    cv: float | None = Field(
+        default=None, gt=0, description="Coefficient of variation of gamma arrivals: 1 is Poisson, 3 is bursty"
     )
     trace: str | None = Field(
         default=None, description="File of the trace's arrivals: one offset in seconds a line"
     )
-    time_scale: float = Field(
-        default=1.0, gt=0, description="Each offset of the trace times this: 0.5 is twice as fast"
+    time_scale: float | None = Field(
+        default=None, gt=0, description="Each offset of the trace times this: 0.5 is twice as fast"
     )
     ramp: Duration = Field(
         default=0.0, description="The rate rises linearly, or slots start spread out, over this long"
@@ -157,14 +169,15 @@ class LoadConfig(Section):
     @field_validator("warmup", mode="before")
     @classmethod
     def _warmup(cls, value: Any) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool):
-            if value < 0:
-                raise ValueError("must not be negative")
-            return value
         if isinstance(value, str) and value.isdigit():
-            return int(value)
-        parse_duration(value)
-        return str(value)
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise ValueError(f"{value!r} is neither a number of sessions nor a duration such as 10s")
+        if isinstance(value, int) and value < 0:
+            raise ValueError(f"{value} is negative")
+        if isinstance(value, str):
+            parse_duration(value)
+        return value
 
     @field_validator("workers")
     @classmethod
@@ -173,6 +186,13 @@ class LoadConfig(Section):
             raise ValueError("must be 1 to 1024, or auto")
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _poisson_by_default(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("rate") is not None and data.get("arrivals") is None:
+            return {**data, "arrivals": "poisson"}
+        return data
+
     @model_validator(mode="after")
     def _one_kind(self) -> LoadConfig:
         if self.arrivals == "trace":
@@ -180,18 +200,19 @@ class LoadConfig(Section):
                 raise ValueError("arrivals: trace needs trace, a file of offsets")
             if self.rate is not None or self.concurrency is not None:
                 raise ValueError("a trace has its own rate: leave out rate and concurrency")
+            if self.ramp:
+                raise ValueError("a trace has its own rate: leave out ramp")
         elif (self.concurrency is None) == (self.rate is None):
             raise ValueError("give either concurrency (closed loop) or rate (open loop)")
-        if self.concurrency is not None and "arrivals" in self.model_fields_set:
+        if self.concurrency is not None and self.arrivals is not None:
             raise ValueError(
-                "arrivals belong to an open loop (rate); in a closed loop a session starts as one ends"
+                "arrivals belong to an open loop (rate); in a closed loop a session starts when one ends"
             )
-        if self.arrivals == "gamma" and "cv" not in self.model_fields_set:
+        if self.arrivals == "gamma" and self.cv is None:
             raise ValueError("arrivals: gamma needs cv, e.g. cv: 3")
-        owners = {"cv": "gamma", "trace": "trace", "time_scale": "trace"}
-        for key, owner in owners.items():
-            if key in self.model_fields_set and self.arrivals != owner and getattr(self, key) is not None:
-                raise ValueError(f"{key} means nothing with arrivals: {self.arrivals}")
+        for key, owner in (("cv", "gamma"), ("trace", "trace"), ("time_scale", "trace")):
+            if getattr(self, key) is not None and self.arrivals != owner:
+                raise ValueError(f"{key} means nothing without arrivals: {owner}")
         return self
 
     @property

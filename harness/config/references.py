@@ -19,7 +19,7 @@ LITERAL = "a secret must be a reference, so that it is never stored: write env:N
 
 _REFERENCE = re.compile(r"(?:([A-Za-z][\w-]*) +)?((?:env|file):\S.*)")
 _SECRET_NAME = re.compile(
-    r"(?i)auth(?!or)|cookie|token(?!s|iz)|secret|passw|credential|api[-_]?key|[-_]key$|^key$"
+    r"(?i)(?:^|[-_])auth(?:$|[-_])|authoriz|cookie|token(?!s|iz)|secret|passw|credential|api[-_]?key|[-_]key$|^key$"
 )
 
 

@@ -183,10 +183,10 @@ def _arrivals(
             case "poisson":
                 return arrivals.poisson(rate, seed, ramp_ns=ramp_ns, count=count, until_ns=until_ns)
             case "gamma":
-                return arrivals.gamma(rate, load.cv, seed, ramp_ns=ramp_ns, count=count, until_ns=until_ns)
+                return arrivals.gamma(rate, load.cv or 1.0, seed, ramp_ns=ramp_ns, count=count, until_ns=until_ns)
             case "trace":
                 offsets = _read_trace(load.trace or "")
-                return arrivals.trace(offsets, scale=load.time_scale, count=count, until_ns=until_ns)
+                return arrivals.trace(offsets, scale=load.time_scale or 1.0, count=count, until_ns=until_ns)
     except ValueError as error:
         raise ConfigError("load", str(error)) from error
 

@@ -7,6 +7,7 @@ Prints one line a problem, `file:line: what`, and exits 1 where there is any.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -30,7 +31,7 @@ ABROAD = ("http://", "https://", "mailto:")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block, or the text between two of them (`kind` is then empty). `line` is that of its first line."""
+    """A fenced block, or the text between two (`kind` is then empty). `line` is that of its first line."""
 
     kind: str
     line: int
@@ -121,11 +122,10 @@ def unknown_options(verb: str, words: list[str]) -> Iterator[str]:
     if text is None:
         yield f"harness has no verb {verb}"
         return
-    for word in words:
-        option = word.partition("=")[0]
-        if re.fullmatch(r"--?[a-zA-Z][\w-]*", option) and not re.search(
-            rf"(?<![\w-]){option}(?![\w-])", text
-        ):
+    known = set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", text))
+    options = (word.partition("=")[0] for word in words)
+    for option in options:
+        if re.fullmatch(r"--?[a-zA-Z][\w-]*", option) and option not in known:
             yield f"harness {verb} has no option {option}"
 
 
@@ -133,7 +133,8 @@ def unknown_options(verb: str, words: list[str]) -> Iterator[str]:
 def usage(verb: str) -> str | None:
     """The help of a verb, or None where there is no such verb."""
     command = [sys.executable, "-m", "harness", verb, "--help"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    plain = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    shown = subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
     return shown.stdout + shown.stderr if shown.returncode == 0 else None
 
 

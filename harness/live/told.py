@@ -1,0 +1,58 @@
+"""Pieces of text that the dashboard and the plain lines share."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from harness.records.snapshot import Health, Snapshot
+from harness.units import NS_PER_S, format_duration, format_number, format_share
+
+_UNTOLD = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def clock(t_ns: int | float) -> str:
+    """`00:41`, `1:02:03`."""
+    minutes, seconds = divmod(int(t_ns // NS_PER_S), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"
+
+
+def whole(number: int) -> str:
+    """A count, with thin separators."""
+    return format_number(number, 15)
+
+
+def errors(snapshot: Snapshot, most: int = 3) -> str:
+    """`3 (timeout 2, http_500 1)`: failed requests, the commonest errors by name."""
+    if not snapshot.requests_failed:
+        return "0"
+    ranked = sorted(snapshot.errors.items(), key=lambda item: (-item[1], item[0]))
+    named = [f"{plain(name)} {whole(number)}" for name, number in ranked[:most]]
+    if len(ranked) > most:
+        named.append("…")
+    return whole(snapshot.requests_failed) + (f" ({', '.join(named)})" if named else "")
+
+
+def sparkline(values: list[float]) -> str:
+    """One block a value, from 0 to the largest."""
+    most = max(values, default=0.0)
+    if most <= 0:
+        return ""
+    return "".join(_BLOCKS[round(value / most * (len(_BLOCKS) - 1))] for value in values)
+
+
+def client(health: Health) -> tuple[bool, str]:
+    """Whether the load generator keeps up, and how we know. It warns at half of what makes a run invalid."""
+    stamped = health.kernel_delay_p99_s is not None
+    late = not stamped and health.loop_lag_p99_s > 0.005
+    fine = not (late or health.cpu_share > 0.425 or health.send_lag_p99_s > 0.005)
+    lag = format_duration(health.loop_lag_p99_s, 2)
+    busy = format_share(health.cpu_share, 2)
+    return fine, f"{'ok' if fine else 'strained'} · loop lag p99 {lag} · busiest worker {busy} of a core"
+
+
+def plain(text: str, limit: int = 60) -> str:
+    """Foreign text without control characters, on one line."""
+    told = "".join("\ufffd" if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else char for char in text)
+    return told if len(told) <= limit else told[: limit - 1] + "…"

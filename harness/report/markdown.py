@@ -1,0 +1,72 @@
+"""Markdown for pull requests, job summaries and notes; its tables read well as plain text too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from harness.report.analysed import story_of
+from harness.report.story import QUANTITIES, Line, Story
+
+if TYPE_CHECKING:
+    from harness.metrics.analysis import Analysis
+
+_ACTIVE = re.compile(r"([\\`*_\[\]<>|#~&@])")
+
+
+class MarkdownReport:
+    """GitHub's flavour; foreign text is escaped, so it neither links, mentions nor runs."""
+
+    name = "md"
+    extension = "md"
+
+    def render(self, analysis: Analysis) -> str:
+        """The whole text."""
+        return "\n".join(_tell(story_of(analysis))).rstrip() + "\n"
+
+
+def escape(text: str) -> str:
+    """Foreign text without any Markdown or HTML meaning. A link without markup is broken before its `//`."""
+    return _ACTIVE.sub(r"\\\1", text).replace("://", ":\\//")
+
+
+def _tell(story: Story) -> Iterator[str]:
+    verdict = f"{story.verdict.mark} {story.verdict.text}"
+    if story.slo_verdict:
+        verdict += f" · {story.slo_verdict.mark} {story.slo_verdict.text}"
+    yield from (f"## {escape(story.name)}: {verdict}", "")
+    for line in story.warnings:
+        yield from (f"> **{line.mark} {escape(line.text)}**", "")
+    yield "  \n".join(escape(part) for part in (story.target, story.asked, story.requests) if part)
+    yield ""
+    yield from _rows(story)
+    if story.slo:
+        yield from (*_list(story.slo), "")
+    told = {"Throughput": story.throughput, "Cost": story.cost, "Energy": story.energy}
+    told["Session time"] = " · ".join(f"{name} {share:.0%}" for name, share in story.time_shares)
+    yield from (f"- **{name}**: {escape(text)}" for name, text in told.items() if text)
+    yield ""
+    for title, lines in (("Errors", story.errors), ("What to know", story.findings)):
+        if lines:
+            yield from (f"### {title}", "", *_list(lines), "")
+
+
+def _rows(story: Story) -> Iterator[str]:
+    if not story.rows:
+        return
+    yield f"| | n | {' | '.join(QUANTITIES)} |"
+    yield f"|---|---:|{'---:|' * len(QUANTITIES)}"
+    for row in story.rows:
+        cells = (
+            f"{told.text} {told.spread or (f'({told.note})' if told.note else '')}".strip()
+            for told in (row.figures[quantity] for quantity in QUANTITIES)
+        )
+        yield f"| {escape(row.key)} | {row.n} | {' | '.join(escape(cell) for cell in cells)} |"
+    yield from ("", "± is half the 95 % interval.", "")
+
+
+def _list(lines: Iterable[Line]) -> Iterator[str]:
+    for line in lines:
+        remedy = f" → {escape(line.remedy)}" if line.remedy else ""
+        yield f"- {line.mark} {escape(line.text)}{remedy}"

@@ -1,0 +1,321 @@
+"""What is told about a run, before any format: the verdict, the rows, the lines, in words and figures.
+
+Every format tells this one story, so that a figure on the screen, in Markdown and in HTML is the same figure,
+which is the one of `summary.json`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from harness.metrics.summary import CostFigures, Finding, SloResult, Summary
+from harness.report.figures import Figure, amount, clean, count, figure, interval
+from harness.units import format_duration, format_money, format_number, format_share
+
+Tone = Literal["good", "warn", "bad", "plain"]
+
+MARKS: Mapping[Tone, str] = {"good": "✓", "warn": "!", "bad": "✗", "plain": "·"}
+
+_SEVERITY: Mapping[str, Tone] = {"error": "bad", "warning": "warn", "info": "plain"}
+_VERDICT: Mapping[str, Tone] = {"valid": "good", "suspect": "warn", "invalid": "bad"}
+_SLO: Mapping[str, Tone] = {"pass": "good", "fail": "bad", "inconclusive": "warn"}
+
+_SIZES = ("turns", "steps", "width", "rounds")
+QUANTITIES = ("p50", "p95", "p99")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A sentence with a meaning: its tone gives symbol and colour. `remedy` says what to do about it."""
+
+    tone: Tone
+    text: str
+    remedy: str = ""
+    code: str = ""
+
+    @property
+    def mark(self) -> str:
+        return MARKS[self.tone]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of the headline table."""
+
+    key: str
+    n: int
+    figures: dict[str, Figure]
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything a reader is told, in the order of telling. Empty strings are not told."""
+
+    name: str
+    verdict: Line
+    slo_verdict: Line | None
+    warnings: list[Line]  # said loudly, right under the verdict: simulated, interrupted, nothing succeeded
+    slo: list[Line]
+    target: str
+    asked: str
+    requests: str
+    rows: list[Row]
+    time_shares: Sequence[tuple[str, float]]
+    throughput: str
+    cost: str
+    energy: str
+    errors: list[Line]
+    findings: list[Line]
+    estimated: bool
+    open_load: bool
+    next_commands: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What is known of a run beside its figures. All of it may be missing, as when a run was killed early."""
+
+    experiment: Mapping[str, Any] = field(default_factory=dict)
+    interrupted: bool = False
+    unended: bool = False  # the manifest was never completed: the process died
+    place: str = ""  # the folder, as a person would type it
+    has_html: bool = False
+    error_examples: Mapping[str, str] = field(default_factory=dict)
+    time_shares: Sequence[tuple[str, float]] = ()
+
+
+def tell(summary: Summary, around: Circumstances) -> Story:
+    """The story of a run."""
+    load = _section(around.experiment, "load")
+    open_load = load.get("rate") is not None or (not load and "ttft_intended" in summary.metrics)
+    return Story(
+        name=clean(summary.run.name or summary.run.id, 64),
+        verdict=_verdict(summary),
+        slo_verdict=_slo_verdict(summary.slo),
+        warnings=_warnings(summary, around),
+        slo=[_slo_line(result, summary) for result in summary.slo],
+        target=_target(summary),
+        asked=_asked(summary, around.experiment),
+        requests=_requests(summary),
+        rows=_rows(summary, open_load),
+        time_shares=around.time_shares,
+        throughput=_throughput(summary),
+        cost=_cost(summary.cost),
+        energy=_energy(summary),
+        errors=_errors(summary, around.error_examples),
+        findings=[_finding(finding) for finding in _by_severity(summary.validity.findings)],
+        estimated=summary.tokens.source == "estimate",
+        open_load=open_load,
+        next_commands=_next(summary, around),
+    )
+
+
+def _section(experiment: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = experiment.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _verdict(summary: Summary) -> Line:
+    verdict = summary.validity.verdict
+    return Line(_VERDICT[verdict], verdict)
+
+
+def _slo_verdict(results: list[SloResult]) -> Line | None:
+    if not results:
+        return None
+    held = sum(result.verdict == "pass" for result in results)
+    failed = sum(result.verdict == "fail" for result in results)
+    text = f"SLOs {held} of {len(results)} held"
+    unsure = len(results) - held - failed
+    if unsure:
+        text += f", {unsure} inconclusive"
+    return Line("bad" if failed else "warn" if unsure else "good", text)
+
+
+def _warnings(summary: Summary, around: Circumstances) -> list[Line]:
+    requests = summary.counts.requests
+    lines = []
+    if summary.target.simulated:
+        lines.append(Line("warn", "SIMULATED TARGET: these figures describe a model of an engine, not a real one"))
+    if around.interrupted:
+        lines.append(Line("warn", "interrupted: the figures cover what was measured until then"))
+    elif around.unended:
+        lines.append(Line("bad", "the run did not end by itself: the figures cover what reached the disk"))
+    if requests.sent == 0:
+        lines.append(Line("bad", "nothing was sent: there is nothing to measure"))
+    elif requests.ok == 0:
+        lines.append(Line("bad", f"no request succeeded: {format_number(requests.failed, 12)} failed"))
+    elif not any(stats.n for stats in summary.metrics.values()):
+        lines.append(Line("bad", "no request ended inside the measured window: there is no latency to tell"))
+    return lines
+
+
+_METRIC = re.compile(r"^\s*(?:\w+\()?\s*([a-z_]+(?:\.[a-z_]+)*)")
+
+
+def _slo_line(result: SloResult, summary: Summary) -> Line:
+    """The expression as written, the value it was held against, the reason where there is no verdict."""
+    match = _METRIC.match(result.expr)
+    name = match[1] if match else ""
+    stats = summary.metrics.get(name) or summary.metrics.get(name.rpartition(".")[0])
+    unit = stats.unit if stats else "share" if name.endswith("_rate") or "%" in result.expr else ""
+    text = f"{clean(result.expr, 60)}   {amount(result.value, unit)}"
+    if result.ci95:
+        text += f"  ({interval(result.ci95, unit)})"
+    if result.verdict != "pass" and result.reason:
+        text += f"  {clean(result.reason, 80)}"
+    return Line(_SLO[result.verdict], text, code=result.verdict)
+
+
+def _target(summary: Summary) -> str:
+    target = summary.target
+    engine = " ".join(filter(None, (target.engine or target.backend, target.engine_version)))
+    return " · ".join(clean(part, 60) for part in (engine, target.model, target.url) if part)
+
+
+def _asked(summary: Summary, experiment: Mapping[str, Any]) -> str:
+    """`118 sessions (map_reduce, width 8), 32 at once, 60.0 s measured`."""
+    sessions = summary.counts.sessions
+    workload, load = _section(experiment, "workload"), _section(experiment, "load")
+    text = count(sessions.finished + sessions.failed, "session")
+    if workload:
+        kind = [str(workload.get("kind", ""))]
+        kind += [f"{key} {workload[key]}" for key in ("turns", "steps", "width", "rounds") if _plain(workload.get(key))]
+        text += f" ({clean(', '.join(kind), 60)})"
+    parts = [text]
+    if load.get("rate") is not None:
+        process = str(load.get("arrivals", "poisson"))
+        process = "Poisson" if process == "poisson" else process
+        parts.append(f"open load: {format_number(float(load['rate']))}/s arriving ({clean(process, 20)})")
+    elif load.get("concurrency") is not None:
+        parts.append(f"closed load: {format_number(load['concurrency'], 9)} at once")
+    if summary.run.window_s:
+        parts.append(f"{format_duration(summary.run.window_s)} measured")
+    return ", ".join(parts)
+
+
+def _plain(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _requests(summary: Summary) -> str:
+    requests = summary.counts.requests
+    return f"{count(requests.sent, 'request')} · {format_number(requests.failed, 12)} failed"
+
+
+def _rows(summary: Summary, open_load: bool) -> list[Row]:
+    """At most five metrics: what the user feels first."""
+    metrics = summary.metrics
+    several = metrics.get("session.requests")
+    session = ["session.makespan"] if several and (several.mean or 0) > 1 else []
+    keys = [*session, "ttft", "tpot"] if session else ["ttft", "tpot", "e2e"]
+    if open_load:
+        keys = ["ttft_intended", "e2e_intended", *session, "ttft", "tpot"]
+    return [
+        Row(key, metrics[key].n, {name: figure(metrics[key], name) for name in QUANTITIES})
+        for key in keys
+        if key in metrics and metrics[key].n
+    ]
+
+
+def _throughput(summary: Summary) -> str:
+    rates = summary.rates
+    parts = []
+    if rates.output_tokens_per_s is not None:
+        parts.append(f"{format_number(rates.output_tokens_per_s)} tok/s out")
+    if rates.total_tokens_per_s is not None:
+        parts.append(f"{format_number(rates.total_tokens_per_s)} tok/s total")
+    if parts and summary.tokens.source == "estimate":
+        parts[-1] += " (tokens estimated)"
+    if rates.requests_per_s is not None:
+        parts.append(f"{format_number(rates.requests_per_s)} requests/s")
+    if rates.goodput_sessions_per_hour is not None:
+        parts.append(f"{format_number(rates.goodput_sessions_per_hour)} good sessions/h")
+    elif rates.sessions_per_hour is not None:
+        parts.append(f"{format_number(rates.sessions_per_hour)} sessions/h")
+    return " · ".join(parts)
+
+
+def _cost(cost: CostFigures | None) -> str:
+    if cost is None or cost.total is None:
+        return ""
+
+    def money(value: float | None) -> str:
+        return format_money(value, clean(cost.currency, 8))
+
+    told = (
+        (cost.per_1m_tokens, "per 1M tokens"),
+        (cost.per_1m_output_tokens, "per 1M out"),
+        (cost.per_good_session, "per good session"),
+        (cost.per_session if cost.per_good_session is None else None, "per session"),
+    )
+    parts = [f"{money(value)} {what}" for value, what in told if value is not None]
+    half = cost.at_utilisation.get("50")
+    basis = {"gpu_hour": "rented", "owned": "owned", "price": "by price list"}[cost.basis]
+    if half is not None:
+        basis += f", used 100 %; at 50 %: {money(half)} per 1M tokens"
+    return f"{' · '.join(parts) or money(cost.total)}  ({basis})"
+
+
+def _energy(summary: Summary) -> str:
+    energy = summary.energy
+    if energy is None or energy.joules is None:
+        return ""
+    parts = []
+    if energy.j_per_output_token is not None:
+        parts.append(f"{format_number(energy.j_per_output_token)} J per output token")
+    if energy.j_per_session is not None:
+        parts.append(f"{format_number(energy.j_per_session)} J per session")
+    return " · ".join(parts or [f"{format_number(energy.joules)} J"])
+
+
+def _errors(summary: Summary, examples: Mapping[str, str]) -> list[Line]:
+    by_error = sorted(summary.counts.requests.by_error.items(), key=lambda item: (-item[1], item[0]))
+    sent = summary.counts.requests.sent
+    return [
+        Line(
+            "bad",
+            f"{clean(name, 40)}: {format_number(number, 12)}" + (f" ({format_share(number / sent)})" if sent else ""),
+            remedy=clean(examples.get(name, ""), 300),
+            code=clean(name, 40),
+        )
+        for name, number in by_error
+    ]
+
+
+def _by_severity(findings: list[Finding]) -> list[Finding]:
+    order = ("error", "warning", "info")
+    return sorted(findings, key=lambda finding: order.index(finding.severity))
+
+
+def _finding(finding: Finding) -> Line:
+    return Line(
+        _SEVERITY[finding.severity],
+        clean(finding.message, 400),
+        clean(finding.remedy, 400),
+        clean(finding.code, 60),
+    )
+
+
+def _next(summary: Summary, around: Circumstances) -> list[str]:
+    """What to type next; always something that helps with what this run lacks."""
+    if not around.place:
+        return []
+    experiment = f"{around.place}/experiment.yaml"
+    if summary.counts.requests.ok == 0:
+        return [f"harness probe {experiment}"]
+    commands = [f"open {around.place}/report.html"]
+    if not around.has_html:
+        commands = [f"harness report {around.place} --format html"]
+    if any(result.verdict == "inconclusive" for result in summary.slo):
+        commands.append(f"harness run {experiment} -o load.duration={_longer(summary)}")
+    else:
+        commands.append(f"harness run {experiment} --seed {summary.run.seed + 1}")
+    return commands
+
+
+def _longer(summary: Summary) -> str:
+    return f"{max(60, round(summary.run.duration_s * 4 / 10) * 10)}s"

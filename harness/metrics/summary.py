@@ -10,7 +10,7 @@ SCHEMA = 1
 
 Severity = Literal["info", "warning", "error"]
 Verdict = Literal["valid", "suspect", "invalid"]
-SloVerdict = Literal["pass", "fail", "inconclusive"]
+SloVerdict = Literal["pass", "fail", "inconclusive", "skipped"]  # only a gate without its baseline is skipped
 
 
 class RunInfo(msgspec.Struct, kw_only=True):
@@ -59,7 +59,10 @@ class Counts(msgspec.Struct, kw_only=True):
 
 
 class MetricStats(msgspec.Struct, kw_only=True):
-    """The distribution of one metric over the measured window. A percentile under its sample floor is None."""
+    """The distribution of one metric over the measured window.
+
+    A percentile under its sample floor is None.
+    """
 
     unit: str = "s"
     n: int = 0
@@ -153,10 +156,12 @@ class Summary(msgspec.Struct, kw_only=True):
     counts: Counts = msgspec.field(default_factory=Counts)
     metrics: dict[str, MetricStats] = {}
     rates: Rates = msgspec.field(default_factory=Rates)
+    rates_ci95: dict[str, tuple[float, float]] = {}
     tokens: Tokens = msgspec.field(default_factory=Tokens)
     cost: CostFigures | None = None
     energy: EnergyFigures | None = None
     slo: list[SloResult] = []
+    gate: list[SloResult] = []
     validity: Validity = msgspec.field(default_factory=Validity)
     server: dict[str, Any] | None = None  # the engine's own figures over the same window, where it gives any
 

@@ -18,7 +18,7 @@ TokensSource = Literal["server", "tokenizer", "estimate"]
 ClockKind = Literal["kernel", "user"]
 
 
-class Record(msgspec.Struct, kw_only=True):
+class Record(msgspec.Struct, kw_only=True, gc=False):
     """One request, as it happened.
 
     `after` holds the ids of the requests it waited for, so that session metrics come from records alone.

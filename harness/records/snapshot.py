@@ -56,6 +56,8 @@ class Health(msgspec.Struct, kw_only=True):
     kernel_delay_p99_s: float | None = None  # kernel stamp to user read; None without kernel stamps
     pool_waits: int = 0  # requests that waited for a connection or a slot of ours
     write_lag_max_s: float = 0.0  # longest write of records to disk
+    clock_steps: int = 0  # steps of the wall clock seen while kernel stamps were used
+    resends: int = 0  # requests sent again because the server had closed the idle connection
     rss_bytes: int = 0
 
 

@@ -1,0 +1,203 @@
+"""Sessions, from records alone: who waited for whom, the chain that decided the end, and the tail at the joins.
+
+A request is ready at its intended start (the last dependency's finish plus its gap) and finished at its end; it
+took d = finish - ready. The final answer is the request that ended last.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.metrics.table import (
+    CANCELLED,
+    FAILED,
+    OK,
+    UNKNOWN,
+    Bools,
+    Codes,
+    Floats,
+    Ints,
+    RecordTable,
+    counts,
+)
+
+_INDEX = re.compile(r"^s(\d+)$")
+_PARTS = ("prefill", "decode", "gap", "lag")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionTable:
+    """One row a session, in the order of the codes in `RecordTable.session`.
+
+    `index` is its place in the plan. `whole` tells that every request the plan gives it ended well. Times in
+    seconds, NaN where unknown; the four parts add up to `critical_path`:
+    `prefill` (queue + prefill: ttft), `decode` (first token to end), `gap` (tools and thinking), `lag` (ours).
+    `tokens` are input + output, NaN where any request's are unknown. Joins have arrays of their own, by request.
+    """
+
+    n: int
+    index: Ints
+    arrival_ns: Ints
+    end_ns: Ints
+    failed: Bools
+    whole: Bools
+    requests: Ints
+    makespan: Floats
+    ttfat: Floats
+    critical_path: Floats
+    prefill: Floats
+    decode: Floats
+    gap: Floats
+    lag: Floats
+    input_tokens: Floats
+    cached_tokens: Floats
+    output_tokens: Floats
+    reasoning_tokens: Floats
+    join_session: Codes
+    join_straggler: Floats
+    join_efficiency: Floats
+
+    @property
+    def tokens(self) -> Floats:
+        return self.input_tokens + self.output_tokens
+
+
+def session_table(table: RecordTable) -> SessionTable:
+    """All sessions of these records."""
+    n = len(table.names["session"])
+    rows = _final_rows(table)
+    arrival, end, last = _span(table, rows, n)
+    failed = np.bincount(table.session[rows][table.status[rows] == FAILED], minlength=n) > 0
+    requests = np.bincount(table.session[rows], minlength=n)
+    planned = np.full(n, UNKNOWN)
+    planned[table.session] = table.session_requests
+    whole = ~failed & (table.status[last] == OK) & ((planned == UNKNOWN) | (requests >= planned))
+    parts = _critical_path(table, last, n)
+    joins = _joins(table)
+    return SessionTable(
+        n=n,
+        index=_indices(table.names["session"], arrival),
+        arrival_ns=arrival,
+        end_ns=end,
+        failed=failed,
+        whole=whole,
+        requests=requests,
+        makespan=np.asarray((end - arrival) * 1e-9, dtype=np.float64),
+        ttfat=np.where(table.first_token_ns[last] == UNKNOWN, np.nan, (table.first_token_ns[last] - arrival) * 1e-9),
+        critical_path=sum(parts.values(), np.zeros(n)),
+        **parts,
+        **{f"{kind}_tokens": _tokens(table, kind, n) for kind in ("input", "cached", "output", "reasoning")},
+        join_session=joins[0],
+        join_straggler=joins[1],
+        join_efficiency=joins[2],
+    )
+
+
+def _final_rows(table: RecordTable) -> NDArray[np.intp]:
+    """Rows without those that a later attempt at the same request made void."""
+    if table.n == 0 or int(table.attempt.max()) <= 1:
+        return np.arange(table.n)
+    order = np.lexsort((table.attempt, table.node, table.session))
+    session, node = table.session[order], table.node[order]
+    superseded = (session[:-1] == session[1:]) & (node[:-1] == node[1:])
+    return np.sort(order[np.append(~superseded, True)])
+
+
+def _span(table: RecordTable, rows: NDArray[np.intp], n: int) -> tuple[Ints, Ints, NDArray[np.intp]]:
+    """Arrival (of the first root, or of what is left of a cut session), last finish, and its row.
+
+    A cancelled request (the branch a quorum did not wait for) ends a session only where nothing else does.
+    """
+    session = table.session
+    arrival = np.full(n, np.iinfo(np.int64).max)
+    np.minimum.at(arrival, session, table.intended_ns)
+    order = rows[np.lexsort((table.end_ns[rows], table.status[rows] != CANCELLED, session[rows]))]
+    last_of = np.flatnonzero(np.append(session[order][1:] != session[order][:-1], True)) if n else np.arange(0)
+    last = order[last_of]
+    return arrival, table.end_ns[last], last
+
+
+def _indices(names: list[str], arrival: Ints) -> Ints:
+    """The place in the plan, from the id; by order of arrival where ids are not ours."""
+    matches = [_INDEX.match(name) for name in names]
+    if all(matches):
+        return np.array([int(match[1]) for match in matches if match], dtype=np.int64)
+    ranks = np.empty(len(names), dtype=np.int64)
+    ranks[np.argsort(arrival, kind="stable")] = np.arange(len(names))
+    return ranks
+
+
+def _last_parent(table: RecordTable) -> Codes:
+    """For each row the dependency that finished last, -1 for roots."""
+    parent = np.full(table.n, -1, dtype=np.int32)
+    order = np.lexsort((table.end_ns[table.parent], table.child))
+    parent[table.child[order]] = table.parent[order]  # of equal children the last assignment stays
+    return parent
+
+
+def _critical_path(table: RecordTable, last: NDArray[np.intp], n: int) -> dict[str, Floats]:
+    """Walk back from each session's last finisher through the dependency that finished last, all at once."""
+    parts = {name: np.zeros(n) for name in _PARTS}
+    parent = _last_parent(table)
+    chain = np.arange(n)
+    row: NDArray[Any] = last
+    while len(row):
+        before = parent[row]
+        start, end, sent = table.intended_ns[row], table.end_ns[row], table.sent_ns[row]
+        token = table.first_token_ns[row]
+        sent = np.where(sent == UNKNOWN, end, sent)
+        token = np.where(token == UNKNOWN, end, token)
+        waited = np.where(before < 0, 0, start - table.end_ns[before])
+        gap = np.where(before < 0, 0, np.minimum(table.gap_ns[row], np.maximum(waited, 0)))
+        parts["gap"][chain] += gap * 1e-9
+        parts["lag"][chain] += (sent - start + waited - gap) * 1e-9
+        parts["prefill"][chain] += (token - sent) * 1e-9
+        parts["decode"][chain] += (end - token) * 1e-9
+        chain, row = chain[before >= 0], before[before >= 0]
+    return parts
+
+
+def _branch_start(table: RecordTable) -> NDArray[np.intp]:
+    """For each row the first request of its branch: back along single parents with a single child, to the fork."""
+    parents = np.bincount(table.child, minlength=table.n)
+    children = np.bincount(table.parent, minlength=table.n)
+    start = np.arange(table.n)
+    link = (parents[table.child] == 1) & (children[table.parent] == 1)
+    start[table.child[link]] = table.parent[link]
+    while True:  # pointer doubling: the logarithm of the longest branch
+        further = np.take(start, start)
+        if np.array_equal(further, start):
+            return start
+        start = further
+
+
+def _joins(table: RecordTable) -> tuple[Codes, Floats, Floats]:
+    """Session, straggler time and parallel efficiency of each request that waited for two or more."""
+    width = np.bincount(table.child, minlength=table.n)
+    at_join = width[table.child] >= 2
+    child, parent = table.child[at_join], table.parent[at_join]
+    if not len(child):
+        empty = np.empty(0)
+        return np.empty(0, dtype=np.int32), empty, empty
+    took = (table.end_ns[parent] - table.intended_ns[_branch_start(table)[parent]]) * 1e-9
+    order = np.lexsort((took, child))
+    took, child = took[order], child[order]
+    first = np.flatnonzero(np.append(True, child[1:] != child[:-1]))
+    wide = np.diff(np.append(first, len(child)))
+    median = (took[first + (wide - 1) // 2] + took[first + wide // 2]) / 2
+    longest = took[first + wide - 1]
+    total = np.add.reduceat(took, first)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return table.session[child[first]], longest - median, total / (wide * longest)
+
+
+def _tokens(table: RecordTable, kind: str, n: int) -> Floats:
+    """Tokens a session; NaN where those of a request that ended well are unknown."""
+    values = counts(getattr(table, f"{kind}_tokens"))
+    values[np.isnan(values) & (table.status != OK)] = 0.0
+    return np.bincount(table.session, weights=values, minlength=n).astype(np.float64)

@@ -1,0 +1,116 @@
+"""Records -> summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from harness.metrics.analysis import Analysis
+from harness.metrics.catalogue import METRICS
+from harness.metrics.cost import cost, session_costs
+from harness.metrics.distribution import distribution
+from harness.metrics.goodput import Limit, good
+from harness.metrics.samples import Samples
+from harness.metrics.sessions import session_table
+from harness.metrics.summary import MetricStats, RunInfo, Summary, TargetInfo
+from harness.metrics.table import RecordTable
+from harness.metrics.terms import Terms, read_terms
+from harness.metrics.throughput import rates
+from harness.metrics.tokens import tally, totals
+from harness.metrics.validity import Evidence, validity
+from harness.metrics.window import Window, measured_window
+from harness.records.folder import RunFolder
+from harness.records.manifest import Manifest
+from harness.records.record import Record
+from harness.units import NS_PER_S
+
+
+def summarise(folder: RunFolder, limits: Sequence[Limit] = ()) -> Analysis:
+    """All figures of a finished or interrupted run but its SLO verdicts (`judge.evaluate` adds those).
+
+    `limits` say what a good request or session is; without them goodput is None.
+
+    Raises:
+        ResultsError: the folder cannot be read.
+    """
+    analysis = analyse(RecordTable.read(folder.records()), folder.read_manifest(), read_terms(folder), limits)
+    return replace(analysis, folder=folder)
+
+
+def analyse_records(
+    records: Iterable[Record], manifest: Manifest, terms: Terms, limits: Sequence[Limit] = ()
+) -> Analysis:
+    """The same of records in memory."""
+    return analyse(RecordTable.of(records), manifest, terms, limits)
+
+
+def analyse(table: RecordTable, manifest: Manifest, terms: Terms, limits: Sequence[Limit] = ()) -> Analysis:
+    """The walk from a table to a summary."""
+    sessions = session_table(table)
+    window = measured_window(table, sessions, manifest, terms)
+    samples = Samples(table, sessions, window, limits, session_costs(terms.cost, sessions))
+    kept = good(table, sessions, limits, samples.by_row)
+    counts = tally(table, sessions, window, manifest)
+    tokens = totals(table, window)
+    pace, intervals = rates(table, sessions, window, kept, closed=terms.closed, seed=manifest.seed)
+    good_sessions = None if kept is None else int((kept.sessions & window.counted).sum())
+    summary = Summary(
+        run=_run(table, window, manifest),
+        target=_target(manifest),
+        counts=counts,
+        metrics=_metrics(samples, terms),
+        rates=pace,
+        rates_ci95=intervals,
+        tokens=tokens,
+        cost=cost(terms.cost, table, window, kept, counts, tokens, pace, intervals, good_sessions),
+    )
+    evidence = Evidence(table, sessions, window, manifest, terms, summary, samples.rows)
+    summary.validity = validity(evidence)
+    return Analysis(
+        summary=summary,
+        manifest=manifest,
+        terms=terms,
+        table=table,
+        sessions=sessions,
+        window=window,
+        samples=samples,
+        good=kept,
+    )
+
+
+def _run(table: RecordTable, window: Window, manifest: Manifest) -> RunInfo:
+    ends = [worker.end_ns for worker in manifest.workers]
+    if table.n:
+        ends.append(int(table.end_ns.max()))
+    return RunInfo(
+        id=manifest.run_id,
+        name=manifest.name,
+        seed=manifest.seed,
+        started_at=manifest.started_at,
+        duration_s=max(ends, default=0) / NS_PER_S,
+        window_s=window.seconds,
+        plan_sha256=manifest.plan_sha256,
+    )
+
+
+def _target(manifest: Manifest) -> TargetInfo:
+    told = manifest.target
+    return TargetInfo(
+        backend=str(told.get("backend", "")),
+        model=str(told.get("model", "")),
+        url=str(told.get("url", "")),
+        engine=str(told.get("engine", "")),
+        engine_version=told.get("engine_version"),
+        simulated=bool(told.get("simulated", False)),
+    )
+
+
+def _metrics(samples: Samples, terms: Terms) -> dict[str, MetricStats]:
+    """Every metric that was measured. Money is told in the currency of the config."""
+    currency = (terms.cost or {}).get("currency", "USD")
+    told = {}
+    for name, metric in METRICS.items():
+        values = samples.values(name)
+        if len(values):
+            told[name] = distribution(values, currency if metric.unit == "money" else metric.unit)
+    return told

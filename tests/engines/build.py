@@ -8,8 +8,8 @@ llama.cpp is compiled once: its static libraries make the binary, and the same l
 one, go into the wheel of llama-cpp-python. Finished parts lie in `.cache` (or $HARNESS_CACHE) under a hash of
 their recipe; what is there is not built again.
 
-Needs Python 3.11, a C++ compiler and PyPI; cmake and ninja are taken from PyPI where the machine has none.
-Exit codes: 0 done; 1 a step failed, its log is named; 3 no C++ compiler: nothing can be built here.
+Needs Linux, Python 3.11, a C++ compiler and PyPI; cmake and ninja are taken from PyPI where the machine has none.
+Exit codes: 0 done; 1 a step failed, its log is named; 3 nothing can be built on this machine.
 """
 
 from __future__ import annotations
@@ -68,9 +68,7 @@ def step(what: str, command: Sequence[object], log: Path, *, cwd: Path | None = 
     log.parent.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
     with log.open("ab") as file:
-        code = subprocess.call(
-            [*map(str, command)], stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=cwd
-        )
+        code = subprocess.call([*map(str, command)], stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=cwd)
     if code:
         print(*log.read_text(errors="replace").splitlines()[-30:], sep="\n", file=sys.stderr)
         raise BuildError(f"{what}: failed with code {code}; its output is in {log}")
@@ -110,13 +108,14 @@ class Build:
         """The Python of a venv in which `llama_cpp.server` can be run."""
         folder = ENGINES / "llamacpp-venv"
         python, ready = folder / "bin" / "python", folder / "ready"
-        if not (ready.is_file() and ready.read_text() == self.key):
+        state = f"{self.key} Python {platform.python_version()} in {folder}"  # a venv cannot be moved
+        if not (ready.is_file() and ready.read_text() == state):
             wheel = self._wheel()
             shutil.rmtree(folder, ignore_errors=True)
             venv.create(folder, with_pip=True)
             step(f"install {wheel.name} and its server", pip(python, "install", f"{wheel}[server]"), self.log)
             step("import llama_cpp", [python, "-c", "import llama_cpp"], self.log)
-            ready.write_text(self.key)
+            ready.write_text(state)
         return python
 
     def clean(self) -> None:
@@ -150,11 +149,8 @@ class Build:
         folder = ENGINES / "tools-venv"
         if not (folder / "bin" / "ninja").exists():
             venv.create(folder, with_pip=True)
-            step(
-                "install cmake and ninja",
-                pip(folder / "bin" / "python", "install", "cmake", "ninja"),
-                self.log,
-            )
+            install = pip(folder / "bin" / "python", "install", "cmake", "ninja")
+            step("install cmake and ninja", install, self.log)
         return folder / "bin"
 
     def _tool(self, name: str) -> Path:
@@ -167,9 +163,8 @@ class Build:
         tree = ["-S", self.source / "vendor" / "llama.cpp", "-B", out, "-G", "Ninja"]
         step("configure llama.cpp", [self._tool("cmake"), *tree, *options, *make_program], self.log)
         say(f"compile llama.cpp with {self.jobs} jobs: about 6 minutes of CPU time ({self.log})")
-        step(
-            "compile llama.cpp", [self._tool("ninja"), "-C", out, f"-j{self.jobs}", "llama-server"], self.log
-        )
+        ninja = [self._tool("ninja"), "-C", out, f"-j{self.jobs}", "llama-server"]
+        step("compile llama.cpp", ninja, self.log)
         built = out / "bin" / "llama-server"
         if shutil.which("strip"):
             step("strip llama-server", ["strip", built], self.log)
@@ -196,12 +191,9 @@ class Build:
         if not list(folder.glob("*.whl")):
             self.llama_server()
             shutil.copytree(self.libraries, self.source / "llama_cpp" / "lib", dirs_exist_ok=True)
-            settings = [
-                f"--config-settings=cmake.define.{name}=OFF" for name in ("LLAMA_BUILD", "LLAVA_BUILD")
-            ]
-            settings.append(
-                "--config-settings=sdist.include=llama_cpp/lib/*.so"
-            )  # else left out, as .gitignore says
+            # Without the second setting the package's own ignore list keeps the libraries out.
+            wanted = ("cmake.define.LLAMA_BUILD=OFF", "sdist.include=llama_cpp/lib/*.so")
+            settings = [f"--config-settings={setting}" for setting in wanted]
             wheel = ["wheel", "--no-deps", "--wheel-dir", folder, *settings, self.source]
             step("make the wheel of llama-cpp-python", pip(Path(sys.executable), *wheel), self.log)
         return next(folder.glob("*.whl"))
@@ -215,15 +207,16 @@ def _link(binary: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", choices=("llama-server", "llama-cpp-python", "all"))
     parser.add_argument(
         "-O", dest="level", choices="0123", default="1", help="optimisation (default 1: quick to build)"
     )
     parser.add_argument("-j", dest="jobs", type=int, default=os.cpu_count() or 1, help="compile jobs at once")
     args = parser.parse_args()
+    if sys.platform != "linux":
+        say(f"the engines are built on Linux only, this is {sys.platform}")
+        return 3
     if compiler() is None:
         say("no C++ compiler (c++, g++ or clang++) found, so no engine can be built. Debian: apt install g++")
         return 3

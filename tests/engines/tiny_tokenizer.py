@@ -77,8 +77,7 @@ class Tokenizer:
         """For each id: whether its text is printable ASCII, so that it can be streamed on its own."""
         byte_of = {letter: byte for byte, letter in byte_letters().items()}
         return [
-            token not in SPECIALS and all(0x20 <= byte_of[letter] < 0x7F for letter in token)
-            for token in self.tokens
+            token not in SPECIALS and all(0x20 <= byte_of[letter] < 0x7F for letter in token) for token in self.tokens
         ]
 
     def huggingface(self) -> dict[str, Any]:

@@ -84,9 +84,7 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _server(
-    command: Sequence[str], port: int, ready: str, folder: Path, patience: float = 60
-) -> Iterator[Engine]:
+def _server(command: Sequence[str], port: int, ready: str, folder: Path, patience: float = 60) -> Iterator[Engine]:
     """Run a server in a process group of its own until the block ends. It is up once `ready` answers 200."""
     log, root = folder / "server.log", f"http://127.0.0.1:{port}"
     with log.open("wb") as output:

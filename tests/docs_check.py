@@ -80,9 +80,7 @@ def broken_links(path: Path, line: str) -> Iterator[str]:
 @cache
 def anchors(path: Path) -> frozenset[str]:
     """The headings of a document as GitHub makes anchors of them."""
-    text = (
-        line for block in blocks(path.read_text(encoding="utf-8")) if not block.kind for line in block.lines
-    )
+    text = (line for block in blocks(path.read_text(encoding="utf-8")) if not block.kind for line in block.lines)
     titles = (line.lstrip("#").strip().lower() for line in text if line.startswith("#"))
     return frozenset(re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles)
 

@@ -200,6 +200,8 @@ class Connection:
         """Frame what has come so far; finish the exchange if that was all."""
         if exchange.first_byte_ns is None:
             exchange.first_byte_ns = stamp
+        if self._clock is not None:
+            self._clock.delays_ns.append(now_ns() - stamp)
         http = exchange.http
         assert http is not None
         try:

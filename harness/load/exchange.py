@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import httptools
 
@@ -23,7 +24,7 @@ class Http1Response:
     __slots__ = ("_parser", "chunked", "complete", "headers", "length", "pieces", "ready", "status")
 
     def __init__(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.ready = False  # headers are complete
@@ -57,6 +58,10 @@ class Http1Response:
     def on_message_complete(self) -> None:
         self.complete = self.ready
 
+    def release(self) -> None:
+        """Let go of the parser, which holds on to us: no cycles while the collector is off."""
+        self._parser = None
+
     @property
     def until_close(self) -> bool:
         """The body ends when the connection does (HTTP/1.0 style)."""
@@ -77,9 +82,9 @@ class Exchange:
     """
 
     __slots__ = (
+        "bodies",
         "body",
         "body_stamps",
-        "bodies",
         "bytes_in",
         "bytes_out",
         "connect_ns",
@@ -115,7 +120,7 @@ class Exchange:
         self.done = done
         self.payload = b""  # head and body as they go on the wire
         self.connection: object | None = None
-        self.owner: object | None = None  # whoever walks the session
+        self.owner: Any = None  # what it stands for: the player's business
         self.progress: Callable[[Exchange], None] | None = None  # told when many reads wait to be parsed
         self.sent_ns = 0
         self.connected_ns: int | None = None

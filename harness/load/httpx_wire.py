@@ -67,7 +67,10 @@ class HttpxWire:
     async def _play(self, exchange: Exchange) -> None:
         try:
             async with self._client.stream(
-                "POST", self._base + exchange.path, content=exchange.payload, headers={"x-request-id": exchange.id}
+                "POST",
+                self._base + exchange.path,
+                content=exchange.payload,
+                headers={"x-request-id": exchange.id},
             ) as response:
                 exchange.status = response.status_code
                 exchange.headers = {name.lower(): value for name, value in response.headers.raw}

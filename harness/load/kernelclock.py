@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 import time
+from array import array
 
 SO_TIMESTAMPNS = 35
 ANCILLARY_BYTES = socket.CMSG_SPACE(16) if hasattr(socket, "CMSG_SPACE") else 0
@@ -24,7 +25,7 @@ class KernelClock:
 
     def __init__(self) -> None:
         self.steps = 0  # steps of the wall clock seen
-        self.delays_ns: list[int] = []  # kernel stamp to user read, sampled
+        self.delays_ns: array[int] = array("q")  # kernel stamp to our read, first and last of each answer
         self.offset_ns = self._measure()
 
     def refresh(self) -> None:

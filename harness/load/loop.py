@@ -142,7 +142,9 @@ class PortableSelector(_Hot, selectors.DefaultSelector):
                 if handler is None:
                     cold.append((key, event))
                 else:
-                    handler((READ if event & selectors.EVENT_READ else 0) | (WRITE if event & selectors.EVENT_WRITE else 0))
+                    handler(
+                        (READ if event & selectors.EVENT_READ else 0) | (WRITE if event & selectors.EVENT_WRITE else 0)
+                    )
             now = _clock()
             if self.chores and (not events or now - self._chore_at > _CHORE_DUE_S):
                 self.one_chore(now)

@@ -6,8 +6,9 @@ an error inside an HTTP 200, a stream that broke off, or a damaged event is a fa
 
 from __future__ import annotations
 
-import httptools
 import zlib
+
+import httptools
 
 from harness.backends.protocol import Dialect, Output, Reply
 from harness.load.exchange import Exchange
@@ -26,8 +27,8 @@ class Reading:
         "_exchange",
         "_plain",
         "_plain_bytes",
-        "_streamed",
         "_stream_dialect",
+        "_streamed",
         "coalesced",
         "first_output_ns",
         "reply",
@@ -130,6 +131,8 @@ class Reading:
         if not self._streamed and exchange.error is None:
             self.stamps_ns = [exchange.end_ns]
             self.first_output_ns = exchange.end_ns
+        if exchange.http is not None:
+            exchange.http.release()
         return reply
 
     def _judge(self, reply: Reply, plain: bytes) -> None:

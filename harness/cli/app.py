@@ -1,0 +1,45 @@
+"""All verbs, bound together. Each verb's module is light: what is heavy is imported when the verb runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness import __version__
+from harness.cli.plan import plan
+from harness.cli.probe import probe
+from harness.cli.report import report
+from harness.cli.run import run
+from harness.cli.schema import schema
+from harness.cli.sim import sim
+
+app = typer.Typer(
+    name="harness",
+    help="Benchmark LLM inference servers with chat and agent load: honest latency, cost, capacity, CI gates.",
+    epilog="Begin with:  harness run quickstart",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"harness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+for verb in (run, plan, probe, report, sim, schema):
+    app.command()(verb)

@@ -1,0 +1,54 @@
+"""`harness run`: plan, load, record, summarise, judge, and tell."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    config: Annotated[str, typer.Argument(help="A YAML or JSON file, or the name of a preset such as quickstart.")],
+    override: Annotated[
+        list[str] | None, typer.Option("-o", "--override", help="path=value, e.g. load.rate=5/s.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Parent folder of the run's folder.")] = Path("results"),
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; default from the config (auto).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the plan; default from the config.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print summary.json on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live view, no report on the terminal.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would happen, as `harness plan` does.")
+    ] = False,
+    report: Annotated[list[str] | None, typer.Option(help="FORMAT=PATH: write a further report; repeatable.")] = None,
+) -> None:
+    """Run one experiment and judge it.
+
+    Example: harness run configs/quickstart.yaml -o load.rate=20/s --report md=summary.md
+
+    Exit codes: 0 passed, 2 wrong config, 3 target unreachable, 4 run invalid, 10 SLO failed, 12 inconclusive.
+    """
+    if dry_run:
+        from harness.cli.plan import plan
+
+        plan(config=config, override=override, seed=seed, json=json)
+        return
+    overrides = list(override or ())
+    if workers is not None:
+        overrides.append(f"load.workers={workers}")
+    from harness.config.load import load
+    from harness.report.outputs import Outputs
+    from harness.run import run as run_experiment
+
+    loaded = load(config, overrides, seed=seed)
+    outputs = Outputs.parse(report or [])
+    outcome = run_experiment(loaded.experiment, out=out, outputs=outputs, quiet=quiet)
+    if json:
+        sys.stdout.write(outcome.folder.summary.read_text(encoding="utf-8"))
+    if not quiet:
+        outcome.tell(to_stderr=json or not sys.stdout.isatty())
+    raise typer.Exit(int(outcome.exit_code))

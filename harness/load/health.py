@@ -1,0 +1,113 @@
+"""A worker watching itself: loop lag, send lag, CPU, GC pauses, kernel delay. Measured, never assumed.
+
+The collector is frozen and off while the load runs; a young collection is done by hand, between reads, and timed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+from array import array
+from collections.abc import Callable, Sequence
+
+from harness.clock import now_ns
+from harness.load.kernelclock import KernelClock
+from harness.load.scheduler import Scheduler
+from harness.records.snapshot import Health
+
+_BEAT_NS = 20_000_000
+_COLLECT_BEATS = 500  # every ten seconds
+
+
+def _p99(values: Sequence[int]) -> float:
+    """The 99th percentile (nearest rank), in seconds."""
+    if not values:
+        return 0.0
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] / 1e9
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _rss_bytes() -> int:
+    try:
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class HealthMonitor:
+    """Collects lags while the load runs; `read` gives the figures so far."""
+
+    def __init__(self, scheduler: Scheduler, kernel_clock: Callable[[], KernelClock | None] = lambda: None) -> None:
+        self._scheduler = scheduler
+        self._kernel_clock = kernel_clock
+        self._loop_lags: array[int] = array("q")
+        self._send_lags: array[int] = array("q")
+        self._gc_pause_ns = 0
+        self._due = 0
+        self._beats = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._started_ns = 0
+        self._cpu_at_start = 0.0
+        self.pool_waits = 0
+        self.write_lag_s: Callable[[], float] = lambda: 0.0
+
+    def start(self) -> None:
+        """Begin watching, with the collector frozen."""
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self._started_ns = self._scheduler.now()
+        self._cpu_at_start = _cpu_s()
+        self._due = self._started_ns + _BEAT_NS
+        self._timer = self._scheduler.at(self._due, self._beat)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        gc.enable()
+        gc.unfreeze()
+
+    def sent(self, lag_ns: int) -> None:
+        """A request left this long after it was due."""
+        self._send_lags.append(lag_ns)
+
+    def _beat(self) -> None:
+        now = self._scheduler.now()
+        self._loop_lags.append(max(0, now - self._due))
+        self._beats += 1
+        if self._beats % _COLLECT_BEATS == 0:
+            self._scheduler.chore(self._collect)
+        self._due = max(self._due + _BEAT_NS, now + _BEAT_NS // 2)
+        self._timer = self._scheduler.at(self._due, self._beat)
+
+    def _collect(self) -> bool:
+        before = now_ns()
+        gc.collect(1)
+        self._gc_pause_ns = max(self._gc_pause_ns, now_ns() - before)
+        return False
+
+    def read(self) -> Health:
+        """The figures so far. CPU share is of the time since `start`."""
+        wall = max(1, self._scheduler.now() - self._started_ns) / 1e9
+        kernel = self._kernel_clock()
+        delays = kernel.delays_ns if kernel is not None else ()
+        return Health(
+            loop_lag_p99_s=_p99(self._loop_lags),
+            loop_lag_max_s=max(self._loop_lags, default=0) / 1e9,
+            send_lag_p99_s=_p99(self._send_lags),
+            send_lag_max_s=max(self._send_lags, default=0) / 1e9,
+            cpu_share=(_cpu_s() - self._cpu_at_start) / wall,
+            gc_pause_max_s=self._gc_pause_ns / 1e9,
+            kernel_delay_p99_s=_p99(delays) if delays else None,
+            pool_waits=self.pool_waits,
+            write_lag_max_s=self.write_lag_s(),
+            clock_steps=kernel.steps if kernel is not None else 0,
+            rss_bytes=_rss_bytes(),
+        )

@@ -1,0 +1,218 @@
+"""Reach the target before the load: is it there, does it speak the dialect, how long are our words in its tokens.
+
+Three tiny requests at once, on the same wire as the load: one as the load will send it, two that tell how many tokens
+a prompt of so many words is. Whatever is wrong with the target is found here, told in one line, and nothing is run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import msgspec
+
+from harness import registry, secrets
+from harness.backends.protocol import Backend, Call, Dialect, Reply, Target
+from harness.config import BackendConfig, Experiment
+from harness.errors import TargetError
+from harness.load.exchange import Exchange
+from harness.load.harness_wire import HarnessWire
+from harness.load.loop import run
+from harness.load.opening import endpoint_of, open_wire, with_secrets
+from harness.load.reading import Reading
+from harness.load.transport import HarnessTransport
+from harness.load.wire import Endpoint, Wire
+from harness.workloads.session import Text
+from harness.workloads.text import TextCalibration, TextMaker, fit
+
+_PATIENCE_S = 60.0
+_WORDS = (16, 160)
+_REFUSALS = ("400", "422")
+_SETTLE_S = 0.02  # a server that closes after an answer does it within this
+
+_REMEDIES = {
+    "connection_refused": "Nothing listens there. Start the server, or let harness start it: backend.launch in the config.",
+    "host_unreachable": "Check backend.url and the network.",
+    "tls_failed": "Check the certificate; for a private authority give backend.verify a CA bundle's path.",
+    "timeout": "The server accepted the connection but did not answer in time.",
+    "http_401": "Set backend.api_key to env:NAME or file:PATH with a valid key.",
+    "http_403": "The key is known but not allowed to do this.",
+    "http_404": "Check backend.model, and that backend.url ends in the API's base path (often /v1).",
+    "not_json": "Is this the API's base URL? It usually ends in /v1.",
+    "bad_http": "What answers there does not speak HTTP; is it https instead of http?",
+}
+_WORDING = {
+    "connection_refused": "connection refused",
+    "host_unreachable": "host unreachable",
+    "tls_failed": "TLS failed",
+    "connection_reset": "connection reset",
+    "connection_closed": "the connection was closed before any answer",
+    "timeout": "no answer in time",
+    "not_json": "it answered with something that is not JSON",
+    "empty_answer": "it answered without any generated token",
+    "truncated_stream": "its answer broke off",
+}
+
+
+class Reached(msgspec.Struct, kw_only=True):
+    """What is known of the target when the load may start."""
+
+    target: Target
+    endpoint: Endpoint
+    calibration: TextCalibration
+    keeps_connections: bool  # false: it closes each connection after a streamed answer
+
+
+def reach(experiment: Experiment, params: BackendConfig) -> Reached:
+    """Reach the endpoint of `params` (whose url is known by now).
+
+    Raises:
+        TargetError: it cannot be reached or used, with what to do about it.
+    """
+    result: Reached = run(_reach(experiment, params))
+    return result
+
+
+async def _reach(experiment: Experiment, params: BackendConfig) -> Reached:
+    endpoint = endpoint_of(experiment, params)
+    secret_endpoint, hidden = with_secrets(endpoint, params)
+    wire = open_wire(experiment.load.wire, secret_endpoint)
+    await wire.open(0)
+    try:
+        target = Target(backend=params.kind, url=endpoint.url, model=params.model or "")
+        if not target.model:
+            target.model = await _first_model(secret_endpoint, wire, params)
+        backend = registry.load("harness.backends", params.kind)(params)
+        replies = await _ask_all(wire, backend, target, params)
+        if any(name in _REFUSALS for name in _statuses(replies)) and not target.strict:
+            target.strict = True
+            replies = await _ask_all(wire, backend, target, params)
+        exchange, reply = replies[0]
+        if exchange.error is not None:
+            raise _target_error(endpoint.url, exchange, hidden)
+        _describe(target, exchange, reply)
+        await asyncio.sleep(_SETTLE_S)
+        keeps = not isinstance(wire, HarnessWire) or len(wire.idle) >= len(replies)
+        await identify(target, secret_endpoint, wire)
+        return Reached(target=target, endpoint=endpoint, calibration=_fit(replies[1:]), keeps_connections=keeps)
+    finally:
+        await wire.close()
+
+
+def _describe(target: Target, exchange: Exchange, reply: Reply) -> None:
+    """What the first answer tells of the server."""
+    server = exchange.headers.get(b"server", b"").decode("latin-1")
+    target.facts = {"server": server} if server else {}
+    target.engine = "" if server in ("uvicorn", "") else server.split("/")[0]
+    target.simulated = target.backend == "sim" or target.engine == "harness-sim"
+    target.abilities = {
+        "usage": reply.usage.output is not None,
+        "cached_tokens": reply.usage.cached is not None,
+        "server_timings": reply.server is not None,
+        "optional_fields": not target.strict,
+    }
+
+
+async def identify(target: Target, endpoint: Endpoint, wire: Wire) -> None:
+    """The engine's version, where the server has the page that vLLM and others tell it on."""
+    transport = HarnessTransport(wire) if isinstance(wire, HarnessWire) else None
+    root = endpoint.url.rstrip("/").removesuffix("/v1")
+    async with httpx.AsyncClient(transport=transport, headers=endpoint.headers, timeout=5.0) as client:
+        try:
+            response = await client.get(f"{root}/version")
+            told = response.json() if response.status_code == 200 else None
+        except (httpx.HTTPError, ValueError):
+            return
+    if isinstance(told, dict) and isinstance(told.get("version"), str):
+        target.engine_version = told["version"]
+        target.engine = target.engine or "vllm"
+
+
+def _statuses(replies: list[tuple[Exchange, Reply]]) -> list[str]:
+    return [str(exchange.status) for exchange, _ in replies]
+
+
+async def _ask_all(wire: Wire, backend: Backend, target: Target, params: BackendConfig) -> list[tuple[Exchange, Reply]]:
+    """The request as the load will send it, and the two that measure our words, all at once."""
+    maker = TextMaker(TextCalibration(a=0.0, b=1.0, source="words"), "")
+    plain = registry.load("harness.backends", params.kind)(params.model_copy(update={"stream": False}))
+    asked = [(backend.dialect(target), 4)] + [(plain.dialect(target), words) for words in _WORDS]
+    calls = []
+    for index, (dialect, words) in enumerate(asked):
+        content = maker.text(Text(role="user", key=f"probe-{words}", tokens=words), 0)
+        call = Call(
+            id=f"probe-{index}",
+            messages=[{"role": "user", "content": content}],
+            output_tokens=1 if index else 2,
+        )
+        calls.append(_ask(wire, dialect, call))
+    return list(await asyncio.gather(*calls))
+
+
+async def _ask(wire: Wire, dialect: Dialect, call: Call) -> tuple[Exchange, Reply]:
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    exchange = Exchange(call.id, dialect.path, dialect.encode(call), lambda _: ended.set_result(None))
+    wire.send(exchange)
+    try:
+        await asyncio.wait_for(asyncio.shield(ended), _PATIENCE_S)
+    except TimeoutError:
+        wire.abort(exchange, "timeout", f"within {_PATIENCE_S:g} s")
+    reading = Reading(exchange, dialect)
+    return exchange, reading.finish()
+
+
+def _fit(replies: list[tuple[Exchange, Reply]]) -> TextCalibration:
+    points = [
+        (words, reply.usage.input)
+        for words, (exchange, reply) in zip(_WORDS, replies, strict=True)
+        if exchange.error is None and reply.usage.input is not None
+    ]
+    return fit(points) if len(points) == len(_WORDS) else TextCalibration()
+
+
+async def _first_model(endpoint: Endpoint, wire: Wire, params: BackendConfig) -> str:
+    """The first model the server lists.
+
+    Raises:
+        TargetError: it cannot be reached, or lists none.
+    """
+    transport = HarnessTransport(wire) if isinstance(wire, HarnessWire) else None
+    async with httpx.AsyncClient(transport=transport, headers=endpoint.headers, timeout=_PATIENCE_S) as client:
+        try:
+            response = await client.get(endpoint.url.rstrip("/") + "/models")
+            listed: Any = response.json() if response.status_code == 200 else {}
+        except httpx.TransportError as error:
+            name = "connection_refused" if "refused" in str(error).lower() else ""
+            raise TargetError(
+                f"cannot reach {endpoint.url}: {str(error).lower() or type(error).__name__}",
+                remedy=_REMEDIES.get(name, "Check backend.url."),
+            ) from error
+        except ValueError:
+            listed = {}
+    models = listed.get("data") if isinstance(listed, dict) else None
+    if not models or not isinstance(models, list) or not isinstance(models[0], dict) or not models[0].get("id"):
+        raise TargetError(
+            f"{endpoint.url}/models lists no model (HTTP {response.status_code})",
+            remedy="Name one: backend.model. Is this the API's base URL? It usually ends in /v1.",
+        )
+    return str(models[0]["id"])
+
+
+def _target_error(url: str, exchange: Exchange, hidden: list[str]) -> TargetError:
+    """One line for people, out of what went wrong."""
+    name = exchange.error or ""
+    said = secrets.redact(" ".join((exchange.detail or "").split())[:300], hidden)
+    status = exchange.status or 0
+    location = exchange.headers.get(b"location", b"").decode("latin-1")
+    if 300 <= status < 400:
+        return TargetError(
+            f"cannot use {url}: it redirects to {location or 'somewhere else'} (HTTP {status})",
+            remedy=f"Set backend.url to the final address{f': {location}' if location else ''}.",
+        )
+    if name.startswith("http_"):
+        words = f"HTTP {status}{f': {said}' if said else ''}"
+    else:
+        words = _WORDING.get(name, name) + (f" ({said})" if said and name not in ("connection_refused",) else "")
+    verb = "use" if status else "reach"
+    return TargetError(f"cannot {verb} {url}: {words}", remedy=_REMEDIES.get(name, ""))

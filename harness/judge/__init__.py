@@ -1,1 +1,1 @@
-"""Room: judge."""
+"""Room: is it good enough? Expressions, SLO verdicts, gates."""

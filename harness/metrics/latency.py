@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.table import UNKNOWN, Bools, Codes, Floats, RecordTable, counts, seconds
+from harness.metrics.table import Bools, Codes, Floats, RecordTable, counts, seconds
 
 STALL_S = 0.2
 STALL_MEDIANS = 5.0
@@ -130,8 +130,3 @@ def _gaps(table: RecordTable) -> tuple[NDArray[np.int64], Codes, NDArray[np.intp
     of = row[1:][same]
     first = np.flatnonzero(np.append(True, of[1:] != of[:-1])) if len(of) else np.empty(0, dtype=np.intp)
     return gap, of[first], first
-
-
-def answered(table: RecordTable) -> Bools:
-    """Rows whose first token has a stamp."""
-    return np.asarray(table.first_token_ns != UNKNOWN)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
@@ -22,7 +21,7 @@ def quantile(ordered: NDArray[Any], q: float) -> float:
     low = math.floor(place)
     high = min(low + 1, len(ordered) - 1)
     below, above = float(ordered[low]), float(ordered[high])
-    return below + (above - below) * (place - low)
+    return below if below == above else below + (above - below) * (place - low)
 
 
 def sample_floor(q: float, misses: int = 0, confidence: float = CONFIDENCE) -> int:
@@ -52,8 +51,3 @@ def sample_floor(q: float, misses: int = 0, confidence: float = CONFIDENCE) -> i
 def _at_most(misses: int, n: int, p: float) -> float:
     """P(Binomial(n, p) <= misses), which is I_(1-p)(n - misses, misses + 1)."""
     return math.fsum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(misses + 1))
-
-
-def sorted_sample(values: NDArray[Any]) -> NDArray[Any]:
-    """The known values, in order."""
-    return np.sort(values[~np.isnan(values)])

@@ -12,7 +12,7 @@ from harness.metrics import latency
 from harness.metrics.catalogue import METRICS
 from harness.metrics.goodput import Limit
 from harness.metrics.sessions import SessionTable
-from harness.metrics.table import OK, Bools, Floats, RecordTable
+from harness.metrics.table import FAILED, OK, Bools, Floats, RecordTable
 from harness.metrics.window import MEASURE, Window
 
 Values = NDArray[np.floating[Any]]
@@ -37,9 +37,12 @@ class Samples:
         self._sessions = sessions
         self._paces = _paces(limits)
         self._session_cost = session_cost
-        self.rows: Bools = (window.phases == MEASURE) & (table.status == OK)
+        measured = window.phases == MEASURE
         arrived = (sessions.arrival_ns >= window.start_ns) & (sessions.arrival_ns <= window.end_ns)
+        self.rows: Bools = measured & (table.status == OK)
+        self.failed_rows: Bools = measured & (table.status == FAILED)
         self.sessions: Bools = window.counted & arrived & sessions.whole
+        self.failed_sessions: Bools = window.counted & arrived & sessions.failed
         self._kept: dict[str, Values] = {}
         self._by_row: dict[str, Floats] = {}
 
@@ -54,6 +57,28 @@ class Samples:
         if metric not in self._kept:
             self._kept[metric] = self._compute(metric, None)
         return self._kept[metric]
+
+    def with_misses(self, metric: str, labels: Mapping[str, str], miss: float) -> tuple[Values, int]:
+        """The same, with `miss` in the place of each request or session that failed, and how many those are.
+
+        This is what an SLO on a percentile is judged on: a failure is no fast answer. Gaps and joins of failures
+        have no place, so those metrics come as they are.
+        """
+        level = METRICS[metric].level
+        missed = {"request": self.failed_rows, "session": self.failed_sessions}.get(level)
+        if missed is None or not missed.any():
+            return self.values(metric, labels), 0
+        chosen = self._table.where(labels)
+        if level == "request":
+            rows = (self.rows | self.failed_rows) & chosen
+            column, when, good = self.by_row(metric), self._table.intended_ns, self.rows
+        else:
+            rows = (self.sessions | self.failed_sessions) & self._having(chosen)
+            column, when, good = self._session_column(metric), self._sessions.arrival_ns, self.sessions
+        kept = np.flatnonzero(rows)
+        kept = kept[np.argsort(when[kept], kind="stable")]
+        values = _known(np.where(good, column, miss)[kept])
+        return values, int(np.isinf(values).sum())
 
     def by_row(self, metric: str) -> Floats:
         """A request metric for every record, in reading order, whatever its phase and status."""
@@ -76,18 +101,22 @@ class Samples:
         if metric.level == "request":
             kept = np.flatnonzero(rows)
             return _known(self.by_row(name)[kept[np.argsort(table.intended_ns[kept], kind="stable")]])
-        concerned = self.sessions
-        if chosen is not None:
-            concerned = concerned & (np.bincount(table.session[chosen], minlength=sessions.n) > 0)
+        concerned = self.sessions if chosen is None else self.sessions & self._having(chosen)
         if metric.level == "join":
             counted = concerned[sessions.join_session]
             order = np.argsort(sessions.arrival_ns[sessions.join_session[counted]], kind="stable")
             return _known(getattr(sessions, metric.field)[counted][order])
-        values = self._session_cost if name == "session.cost" else getattr(sessions, metric.field)
-        if values is None:
-            return np.empty(0)
         kept = np.flatnonzero(concerned)
-        return _known(values[kept[np.argsort(sessions.arrival_ns[kept], kind="stable")]])
+        return _known(self._session_column(name)[kept[np.argsort(sessions.arrival_ns[kept], kind="stable")]])
+
+    def _session_column(self, name: str) -> Floats:
+        if name != "session.cost":
+            return np.asarray(getattr(self._sessions, METRICS[name].field), dtype=np.float64)
+        return np.full(self._sessions.n, np.nan) if self._session_cost is None else self._session_cost
+
+    def _having(self, rows: Bools) -> Bools:
+        """Sessions with any of these rows."""
+        return np.asarray(np.bincount(self._table.session[rows], minlength=self._sessions.n) > 0)
 
 
 def _known(values: NDArray[Any]) -> Values:

@@ -21,16 +21,15 @@ ClockKind = Literal["kernel", "user"]
 class Record(msgspec.Struct, kw_only=True, gc=False):
     """One request, as it happened.
 
-    `after` holds the ids of the requests it waited for, so that session metrics come from records alone.
+    `after` holds the ids of the requests it waited for, so that session metrics come from records alone;
+    `session_requests` is how many requests the plan gives its session, which tells a whole session from a cut one.
     `error` is one of the error names of `docs/errors.md`, e.g. `timeout`, `http_500`, `truncated_stream`.
     """
 
     schema: int = SCHEMA
     id: str
     session: str
-    session_requests: int | None = (
-        None  # how many the plan gives this session: tells a whole one from a cut one
-    )
+    session_requests: int | None = None
     node: str
     after: list[str] = []
     gap_ns: int = 0

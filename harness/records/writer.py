@@ -31,9 +31,7 @@ class RecordWriter:
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise ResultsError(
-                f"cannot write {path}: {error.strerror}", remedy="give another --out"
-            ) from error
+            raise ResultsError(f"cannot write {path}: {error.strerror}", remedy="give another --out") from error
 
     def add(self, record: Record | bytes) -> None:
         """Take a record, or its JSON as one line without a newline."""

@@ -1,0 +1,26 @@
+"""A run folder -> everything known and judged about it."""
+
+from __future__ import annotations
+
+from harness.judge.expression import parse_all
+from harness.judge.gate import judge_gate
+from harness.judge.slo import judge_slos, limits_of
+from harness.metrics.analysis import Analysis
+from harness.metrics.summarise import summarise
+from harness.metrics.terms import read_terms
+from harness.records.folder import RunFolder
+
+
+def evaluate(folder: RunFolder) -> Analysis:
+    """Summarise the run and judge it by the SLOs and gates of its own config.
+
+    Raises:
+        ResultsError: the folder cannot be read.
+        ExpressionError: an SLO or gate of its config cannot be understood.
+    """
+    terms = read_terms(folder)
+    slos, gates = parse_all(terms.slo), parse_all(terms.gate)
+    analysis = summarise(folder, limits_of(slos))
+    analysis.summary.slo = judge_slos(slos, analysis)
+    analysis.summary.gate = judge_gate(gates, analysis)
+    return analysis

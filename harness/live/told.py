@@ -54,5 +54,5 @@ def client(health: Health) -> tuple[bool, str]:
 
 def plain(text: str, limit: int = 60) -> str:
     """Foreign text without control characters, on one line."""
-    told = "".join("\ufffd" if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else char for char in text)
+    told = "".join("\ufffd" if unicodedata.category(char) in _UNTOLD else char for char in text)
     return told if len(told) <= limit else told[: limit - 1] + "…"

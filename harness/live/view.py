@@ -41,7 +41,7 @@ class LiveView:
         self._newest: tuple[tuple[Snapshot, ...], int] | None = None
         self._painter = None if quiet else _painter(console)
         self._stop = threading.Event()
-        self._drawing = threading.Lock()
+        self._drawing = threading.RLock()  # `say` may be called by a signal handler in the middle of itself
         self._thread = threading.Thread(target=self._loop, name="live-view", daemon=True)
 
     def update(self, snapshots: Sequence[Snapshot], t_ns: int) -> None:

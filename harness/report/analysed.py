@@ -25,11 +25,14 @@ def story_of(analysis: Analysis) -> Story:
 
 
 def circumstances(analysis: Analysis) -> Circumstances:
-    """What is known of a run beside its figures."""
+    """What is known of a run beside its figures. Of records in memory that is less."""
     folder, manifest = analysis.folder, analysis.manifest
+    interrupted = manifest.interrupted or any(worker.interrupted for worker in manifest.workers)
+    if folder is None:
+        return Circumstances(interrupted=interrupted, time_shares=time_shares(analysis))
     return Circumstances(
         experiment=experiment_of(folder),
-        interrupted=manifest.interrupted or any(worker.interrupted for worker in manifest.workers),
+        interrupted=interrupted,
         unended=manifest.ended_at is None,
         place=as_typed(folder.path),
         has_html=folder.report.is_file(),

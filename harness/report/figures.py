@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 from harness.metrics.quantiles import sample_floor
 from harness.metrics.summary import MetricStats
-from harness.units import format_duration, format_number, format_share
+from harness.units import format_duration, format_money, format_number, format_share
 
 DASH = "–"
 
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+_CURRENCY = re.compile(r"^[A-Z]{3}$")
+_BARE = {"", "count"}
 _SUFFIX_S = {"µs": 1e-6, "ms": 1e-3, "s": 1.0}
 _UNTOLD = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
@@ -32,20 +34,25 @@ class Figure:
 
 
 def amount(value: float | None, unit: str) -> str:
-    """Three significant digits with the unit: `176 ms`, `41.2 tokens`, `11.8 %`."""
+    """Three significant digits with the unit: `176 ms`, `41.2 tokens`, `11.8 %`, `$0.0131`.
+
+    `unit` is one of `harness.metrics.catalogue`, or a currency's code.
+    """
     if value is None:
         return DASH
     if unit == "s":
         return format_duration(value)
-    if unit in {"share", "%"}:
+    if unit == "share":
         return format_share(value)
-    return f"{format_number(value)} {unit}" if unit not in {"", "1"} else format_number(value)
+    if _CURRENCY.match(unit):
+        return format_money(value, unit)
+    return format_number(value) if unit in _BARE else f"{format_number(value)} {unit}"
 
 
 def spread(value: float, ci95: tuple[float, float], unit: str) -> str:
     """Half the width of an interval, in the unit in which `amount` tells the value: `±4.2`."""
     half = (ci95[1] - ci95[0]) / 2
-    if unit in {"share", "%"}:
+    if unit == "share":
         return f"±{format_number(half * 100, 2)}"
     if unit != "s":
         return f"±{format_number(half, 2)}"

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from harness.metrics.catalogue import METRICS, SCALARS
 from harness.metrics.summary import CostFigures, Finding, SloResult, Summary
-from harness.report.figures import Figure, amount, clean, count, figure, interval
+from harness.report.figures import Figure, amount, clean, count, figure, interval, spread
 from harness.units import format_duration, format_money, format_number, format_share
 
 Tone = Literal["good", "warn", "bad", "plain"]
@@ -21,7 +22,7 @@ MARKS: Mapping[Tone, str] = {"good": "✓", "warn": "!", "bad": "✗", "plain": 
 
 _SEVERITY: Mapping[str, Tone] = {"error": "bad", "warning": "warn", "info": "plain"}
 _VERDICT: Mapping[str, Tone] = {"valid": "good", "suspect": "warn", "invalid": "bad"}
-_SLO: Mapping[str, Tone] = {"pass": "good", "fail": "bad", "inconclusive": "warn"}
+_SLO: Mapping[str, Tone] = {"pass": "good", "fail": "bad", "inconclusive": "warn", "skipped": "plain"}
 
 _SIZES = ("turns", "steps", "width", "rounds")
 QUANTITIES = ("p50", "p95", "p99")
@@ -56,6 +57,7 @@ class Story:
 
     name: str
     verdict: Line
+    words: str  # the verdict as a sentence or two
     slo_verdict: Line | None
     warnings: list[Line]  # said loudly, right under the verdict: simulated, interrupted, nothing succeeded
     slo: list[Line]
@@ -71,6 +73,7 @@ class Story:
     findings: list[Line]
     estimated: bool
     open_load: bool
+    open_report: str = ""
     next_commands: list[str] = field(default_factory=list)
 
 
@@ -94,9 +97,10 @@ def tell(summary: Summary, around: Circumstances) -> Story:
     return Story(
         name=clean(summary.run.name or summary.run.id, 64),
         verdict=_verdict(summary),
+        words=_words(summary),
         slo_verdict=_slo_verdict(summary.slo),
         warnings=_warnings(summary, around),
-        slo=[_slo_line(result, summary) for result in summary.slo],
+        slo=[_slo_line(result, summary) for result in (*summary.slo, *summary.gate)],
         target=_target(summary),
         asked=_asked(summary, around.experiment),
         requests=_requests(summary),
@@ -109,6 +113,7 @@ def tell(summary: Summary, around: Circumstances) -> Story:
         findings=[_finding(finding) for finding in _by_severity(summary.validity.findings)],
         estimated=summary.tokens.source == "estimate",
         open_load=open_load,
+        open_report=_open(around),
         next_commands=_next(summary, around),
     )
 
@@ -121,6 +126,25 @@ def _section(experiment: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _verdict(summary: Summary) -> Line:
     verdict = summary.validity.verdict
     return Line(_VERDICT[verdict], verdict)
+
+
+def _words(summary: Summary) -> str:
+    findings = summary.validity.findings
+    errors = sum(finding.severity == "error" for finding in findings)
+    warnings = sum(finding.severity == "warning" for finding in findings)
+    trust = {
+        "valid": "Nothing was found that speaks against these figures.",
+        "suspect": f"Use these figures with care: {count(errors + warnings, 'finding')} below may have changed them.",
+        "invalid": f"Do not use these figures: {count(errors or warnings, 'finding')} below show why.",
+    }[summary.validity.verdict]
+    failed = [clean(result.expr, 60) for result in summary.slo if result.verdict == "fail"]
+    unsure = [clean(result.expr, 60) for result in summary.slo if result.verdict == "inconclusive"]
+    parts = [trust]
+    if failed:
+        parts.append(f"Not held: {', '.join(failed)}.")
+    if unsure:
+        parts.append(f"Too little evidence for: {', '.join(unsure)}.")
+    return " ".join(parts)
 
 
 def _slo_verdict(results: list[SloResult]) -> Line | None:
@@ -153,21 +177,33 @@ def _warnings(summary: Summary, around: Circumstances) -> list[Line]:
     return lines
 
 
-_METRIC = re.compile(r"^\s*(?:\w+\()?\s*([a-z_]+(?:\.[a-z_]+)*)")
+_METRIC = re.compile(r"^\s*(?:\w+\()?\s*([a-z0-9_]+(?:\.[a-z_]+)*)")
 
 
 def _slo_line(result: SloResult, summary: Summary) -> Line:
     """The expression as written, the value it was held against, the reason where there is no verdict."""
-    match = _METRIC.match(result.expr)
-    name = match[1] if match else ""
-    stats = summary.metrics.get(name) or summary.metrics.get(name.rpartition(".")[0])
-    unit = stats.unit if stats else "share" if name.endswith("_rate") or "%" in result.expr else ""
+    unit = _unit(result.expr, summary)
     text = f"{clean(result.expr, 60)}   {amount(result.value, unit)}"
     if result.ci95:
         text += f"  ({interval(result.ci95, unit)})"
     if result.verdict != "pass" and result.reason:
-        text += f"  {clean(result.reason, 80)}"
+        text += f"  {clean(result.reason, 100)}"
     return Line(_SLO[result.verdict], text, code=result.verdict)
+
+
+def _unit(expr: str, summary: Summary) -> str:
+    """The unit of what an expression is about. A `regress(...)` is about a share."""
+    if expr.lstrip().startswith("regress"):
+        return "share"
+    match = _METRIC.match(expr)
+    name = match[1] if match else ""
+    for known in (name, name.rpartition(".")[0]):
+        unit = METRICS[known].unit if known in METRICS else SCALARS.get(known)
+        if unit == "money":
+            return summary.cost.currency if summary.cost else ""
+        if unit is not None:
+            return unit
+    return ""
 
 
 def _target(summary: Summary) -> str:
@@ -183,7 +219,7 @@ def _asked(summary: Summary, experiment: Mapping[str, Any]) -> str:
     text = count(sessions.finished + sessions.failed, "session")
     if workload:
         kind = [str(workload.get("kind", ""))]
-        kind += [f"{key} {workload[key]}" for key in ("turns", "steps", "width", "rounds") if _plain(workload.get(key))]
+        kind += [f"{key} {workload[key]}" for key in _SIZES if _plain(workload.get(key))]
         text += f" ({clean(', '.join(kind), 60)})"
     parts = [text]
     if load.get("rate") is not None:
@@ -222,20 +258,22 @@ def _rows(summary: Summary, open_load: bool) -> list[Row]:
 
 
 def _throughput(summary: Summary) -> str:
-    rates = summary.rates
+    good = "goodput_sessions_per_hour"
+    told = [
+        ("output_tokens_per_s", "tok/s out"),
+        ("total_tokens_per_s", "tok/s total"),
+        ("requests_per_s", "requests/s"),
+        (good, "good sessions/h") if getattr(summary.rates, good) is not None else ("sessions_per_hour", "sessions/h"),
+    ]
     parts = []
-    if rates.output_tokens_per_s is not None:
-        parts.append(f"{format_number(rates.output_tokens_per_s)} tok/s out")
-    if rates.total_tokens_per_s is not None:
-        parts.append(f"{format_number(rates.total_tokens_per_s)} tok/s total")
+    for name, words in told:
+        value = getattr(summary.rates, name)
+        if value is not None:
+            ci95 = summary.rates_ci95.get(name)
+            half = f" {spread(value, ci95, '')}" if ci95 else ""
+            parts.append(f"{format_number(value)}{half} {words}")
     if parts and summary.tokens.source == "estimate":
-        parts[-1] += " (tokens estimated)"
-    if rates.requests_per_s is not None:
-        parts.append(f"{format_number(rates.requests_per_s)} requests/s")
-    if rates.goodput_sessions_per_hour is not None:
-        parts.append(f"{format_number(rates.goodput_sessions_per_hour)} good sessions/h")
-    elif rates.sessions_per_hour is not None:
-        parts.append(f"{format_number(rates.sessions_per_hour)} sessions/h")
+        parts.append("tokens are estimated")
     return " · ".join(parts)
 
 
@@ -300,21 +338,23 @@ def _finding(finding: Finding) -> Line:
     )
 
 
-def _next(summary: Summary, around: Circumstances) -> list[str]:
-    """What to type next; always something that helps with what this run lacks."""
+def _open(around: Circumstances) -> str:
+    """How to see the HTML report."""
     if not around.place:
+        return ""
+    return f"open {around.place}/report.html" if around.has_html else f"harness report {around.place} --format html"
+
+
+def _next(summary: Summary, around: Circumstances) -> list[str]:
+    """What to run next: something that helps with what this run lacks."""
+    if not around.experiment or not around.place:
         return []
     experiment = f"{around.place}/experiment.yaml"
     if summary.counts.requests.ok == 0:
         return [f"harness probe {experiment}"]
-    commands = [f"open {around.place}/report.html"]
-    if not around.has_html:
-        commands = [f"harness report {around.place} --format html"]
     if any(result.verdict == "inconclusive" for result in summary.slo):
-        commands.append(f"harness run {experiment} -o load.duration={_longer(summary)}")
-    else:
-        commands.append(f"harness run {experiment} --seed {summary.run.seed + 1}")
-    return commands
+        return [f"harness run {experiment} -o load.duration={_longer(summary)}"]
+    return [f"harness run {experiment} --seed {summary.run.seed + 1}"]
 
 
 def _longer(summary: Summary) -> str:

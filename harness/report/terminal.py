@@ -55,7 +55,8 @@ class TerminalReport:
 def lay_out(story: Story) -> list[Spans]:
     """The lines of the summary. Findings give way where the screen is too short."""
     head = [*_verdict(story), [], *_what(story), *_table(story.rows), *_figures(story)]
-    tail: list[Spans] = [[(f" → {command}", "plain")] for command in story.next_commands[:2]]
+    commands = [story.open_report, *story.next_commands]
+    tail: list[Spans] = [[(f" → {command}", "plain")] for command in commands if command]
     room = HEIGHT - len(head) - len(tail) - 3
     return [*head, *_notes(story, room), *([[]] if tail else []), *tail]
 

@@ -27,9 +27,7 @@ _BLOCK = 4096
 _ARRIVALS, _STARTS = 2**64 - 1, 2**64 - 2
 
 
-def constant(
-    rate: float, *, ramp_ns: int = 0, count: int | None = None, until_ns: int | None = None
-) -> Offsets:
+def constant(rate: float, *, ramp_ns: int = 0, count: int | None = None, until_ns: int | None = None) -> Offsets:
     """Equal gaps of 1/rate, the first arrival at 0."""
     return _schedule(
         lambda first, size: np.arange(first, first + size, dtype=np.float64), rate, ramp_ns, count, until_ns

@@ -1,4 +1,8 @@
-"""Room: YAML -> a validated `Experiment`."""
+"""Room: YAML -> a validated `Experiment`.
+
+`load` and `resolved` are in `harness.config.load`, distributions in `harness.config.distribution`, what is
+behind secret references in `harness.config.references`.
+"""
 
 from harness.config.experiment import (
     BackendConfig,
@@ -12,6 +16,7 @@ from harness.config.experiment import (
     Section,
     Share,
     TelemetryConfig,
+    Tokens,
     WorkloadConfig,
 )
 
@@ -27,5 +32,6 @@ __all__ = [
     "Section",
     "Share",
     "TelemetryConfig",
+    "Tokens",
     "WorkloadConfig",
 ]

@@ -77,9 +77,7 @@ class Distribution(Section):
     def _number_is_constant(cls, data: Any) -> Any:
         if isinstance(data, dict):
             if "dist" not in data:
-                raise ValueError(
-                    "a distribution needs the key dist, as in {dist: lognormal, median: 3, sigma: 0.9}"
-                )
+                raise ValueError("a distribution needs the key dist, as in {dist: lognormal, median: 3, sigma: 0.9}")
             return data
         if isinstance(data, bool) or not isinstance(data, int | float | str):
             raise ValueError(f"{data!r} is neither {cls._NOUN} nor a distribution")
@@ -102,9 +100,7 @@ class Distribution(Section):
         if missing := [key for key in needs if key not in given]:
             raise ValueError(f"{self.dist} needs {' and '.join(missing)}")
         if extra := [key for key in given if key not in (*needs, *may)]:
-            raise ValueError(
-                f"{self.dist} has no {' or '.join(extra)} (it takes {', '.join((*needs, *may))})"
-            )
+            raise ValueError(f"{self.dist} has no {' or '.join(extra)} (it takes {', '.join((*needs, *may))})")
         for key in ("value", "min", "max", "median", "mean", "values"):
             numbers = given.get(key, ())
             for number in numbers if isinstance(numbers, list) else (numbers,) if numbers != () else ():
@@ -180,8 +176,7 @@ class Distribution(Section):
         """One branch for a plain number and one for each distribution, each with its own keys."""
         number: dict[str, Any] = {"type": ["number", "string"], "description": cls._NOUN}
         kinds: dict[str, dict[str, Any]] = {
-            key: {"type": "array", "minItems": 1, "items": number} if key == "values" else number
-            for key in _MEMBERS
+            key: {"type": "array", "minItems": 1, "items": number} if key == "values" else number for key in _MEMBERS
         }
         kinds["weights"] = {"type": "array", "items": {"type": "number", "minimum": 0}}
         kinds["sigma"] = {"type": "number", "minimum": 0}

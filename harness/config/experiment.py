@@ -27,7 +27,6 @@ from harness.errors import MissingExtra, UsageError
 from harness.units import parse_count, parse_duration, parse_rate, parse_share
 
 
-
 def _text_or_number(parse: Callable[[str | int | float], float], noun: str) -> Callable[[Any], float]:
     def check(value: Any) -> float:
         if isinstance(value, str | int | float):
@@ -53,16 +52,10 @@ class Section(BaseModel):
 class Launch(Section):
     """Start the server ourselves, wait until it is healthy, stop it afterwards."""
 
-    model: str | None = Field(
-        default=None, description="Path or name of the model the server is started with"
-    )
-    args: list[str] = Field(
-        default_factory=list, description="Further arguments of the server's command line"
-    )
+    model: str | None = Field(default=None, description="Path or name of the model the server is started with")
+    args: list[str] = Field(default_factory=list, description="Further arguments of the server's command line")
     env: dict[str, str] = Field(default_factory=dict, description="Further environment variables")
-    command: list[str] | None = Field(
-        default=None, description="The whole command, where the default does not fit"
-    )
+    command: list[str] | None = Field(default=None, description="The whole command, where the default does not fit")
     timeout: Duration = Field(default=300.0, description="Give up when it is not healthy after this long")
 
     @field_validator("env")
@@ -77,18 +70,14 @@ class BackendConfig(Section):
     kind: str = Field(default="openai", description="A registered backend: openai, sim, ...")
     url: str | None = Field(default=None, description="Base URL, e.g. http://127.0.0.1:8000/v1")
     model: str | None = Field(default=None, description="Model name; default: the first the server lists")
-    api: Literal["chat", "completions"] = Field(
-        default="chat", description="Which of the two OpenAI calls is made"
-    )
+    api: Literal["chat", "completions"] = Field(default="chat", description="Which of the two OpenAI calls is made")
     stream: bool = Field(default=True, description="Stream answers; without, ttft and tpot are unknown")
     api_key: str | None = Field(default=None, description="A reference: env:NAME or file:PATH")
     headers: dict[str, str] = Field(
         default_factory=dict, description="Further HTTP headers; secret ones as references: Bearer env:NAME"
     )
     body: dict[str, Any] = Field(default_factory=dict, description="Merged into every request body")
-    verify: bool | str = Field(
-        default=True, description="Check TLS certificates: true, false, or a CA bundle's path"
-    )
+    verify: bool | str = Field(default=True, description="Check TLS certificates: true, false, or a CA bundle's path")
     launch: Launch | None = Field(default=None, description="Start the server ourselves")
 
     @field_validator("url")
@@ -129,39 +118,31 @@ class WorkloadConfig(Section):
 class LoadConfig(Section):
     """How much is asked, and for how long. `concurrency` makes a closed loop, `rate` a partly open one."""
 
-    concurrency: int | None = Field(
-        default=None, ge=1, description="Closed: this many live sessions, exactly"
-    )
+    concurrency: int | None = Field(default=None, ge=1, description="Closed: this many live sessions, exactly")
     rate: Rate | None = Field(default=None, description="Open: session arrivals a second")
     arrivals: Literal["constant", "poisson", "gamma", "trace"] | None = Field(
         default=None, description="Open: how sessions arrive (poisson if not told)"
     )
     cv: float | None = Field(
-        default=None, gt=0, description="Coefficient of variation of gamma arrivals: 1 is Poisson, 3 is bursty"
+        default=None,
+        gt=0,
+        description="Coefficient of variation of gamma arrivals: 1 is Poisson, 3 is bursty",
     )
-    trace: str | None = Field(
-        default=None, description="File of the trace's arrivals: one offset in seconds a line"
-    )
+    trace: str | None = Field(default=None, description="File of the trace's arrivals: one offset in seconds a line")
     time_scale: float | None = Field(
         default=None, gt=0, description="Each offset of the trace times this: 0.5 is twice as fast"
     )
     ramp: Duration = Field(
         default=0.0, description="The rate rises linearly, or slots start spread out, over this long"
     )
-    warmup: int | str = Field(
-        default=0, description="Sessions that are not counted, or a duration such as 10s"
-    )
+    warmup: int | str = Field(default=0, description="Sessions that are not counted, or a duration such as 10s")
     sessions: int | None = Field(default=None, ge=1, description="Stop after this many counted sessions ...")
     duration: Duration | None = Field(
         default=None, description="... or after this long, whichever is first (60s if neither)"
     )
-    workers: int | Literal["auto"] = Field(
-        default="auto", description="Processes that make the load, or auto"
-    )
+    workers: int | Literal["auto"] = Field(default="auto", description="Processes that make the load, or auto")
     timeout: Duration = Field(default=120.0, gt=0, description="Per request")
-    error_budget: Share = Field(
-        default=0.05, ge=0, le=1, description="More failures than this make the run invalid"
-    )
+    error_budget: Share = Field(default=0.05, ge=0, le=1, description="More failures than this make the run invalid")
     wire: Literal["harness", "httpx"] = Field(default="harness", description="HTTP client: our own, or httpx")
     kernel_stamps: bool = Field(default=True, description="Use the kernel's receive time where it can be had")
     drain: Duration = Field(default=30.0, description="After Ctrl-C, wait this long for answers under way")
@@ -205,9 +186,7 @@ class LoadConfig(Section):
         elif (self.concurrency is None) == (self.rate is None):
             raise ValueError("give either concurrency (closed loop) or rate (open loop)")
         if self.concurrency is not None and self.arrivals is not None:
-            raise ValueError(
-                "arrivals belong to an open loop (rate); in a closed loop a session starts when one ends"
-            )
+            raise ValueError("arrivals belong to an open loop (rate); in a closed loop a session starts when one ends")
         if self.arrivals == "gamma" and self.cv is None:
             raise ValueError("arrivals: gamma needs cv, e.g. cv: 3")
         for key, owner in (("cv", "gamma"), ("trace", "trace"), ("time_scale", "trace")):
@@ -234,12 +213,8 @@ class LoadConfig(Section):
 class Limits(Section):
     """A polite cap toward hosted endpoints. Not an arrival process: it releases in bursts."""
 
-    requests_per_minute: float | None = Field(
-        default=None, gt=0, description="No more requests than this a minute"
-    )
-    max_in_flight: int | None = Field(
-        default=None, ge=1, description="No more requests than this under way at once"
-    )
+    requests_per_minute: float | None = Field(default=None, gt=0, description="No more requests than this a minute")
+    max_in_flight: int | None = Field(default=None, ge=1, description="No more requests than this under way at once")
 
 
 class Cost(Section):
@@ -257,9 +232,7 @@ class Cost(Section):
     def _one_basis(self) -> Cost:
         if (self.gpu_hour is None) == (self.price is None):
             raise ValueError("give either gpu_hour (rented) or price (hosted)")
-        if self.price is not None and (
-            missing := [key for key in ("input", "output") if key not in self.price]
-        ):
+        if self.price is not None and (missing := [key for key in ("input", "output") if key not in self.price]):
             raise ValueError(f"price needs {' and '.join(missing)}")
         return self
 
@@ -268,12 +241,8 @@ class TelemetryConfig(Section):
     """What is sampled beside the run."""
 
     interval: Duration = Field(default=1.0, gt=0, description="Time between samples")
-    prometheus: bool | str = Field(
-        default="auto", description="auto, true, false, or the URL of the metrics page"
-    )
-    gpu: bool | Literal["auto"] = Field(
-        default="auto", description="Sample GPUs of this machine: auto, true, false"
-    )
+    prometheus: bool | str = Field(default="auto", description="auto, true, false, or the URL of the metrics page")
+    gpu: bool | Literal["auto"] = Field(default="auto", description="Sample GPUs of this machine: auto, true, false")
 
     @field_validator("prometheus")
     @classmethod
@@ -297,9 +266,7 @@ class Experiment(Section):
     slo: list[Expression] = Field(default_factory=list, description="What has to hold, e.g. ttft.p95 < 500ms")
     gate: list[Expression] = Field(default_factory=list, description="What has to hold against a baseline")
     cost: Cost | None = Field(default=None, description="What the target costs")
-    telemetry: TelemetryConfig = Field(
-        default=TelemetryConfig(), description="What is sampled beside the run"
-    )
+    telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="What is sampled beside the run")
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] | None = Field(
         default=None, description="Dotted path -> the values it takes, one run for each combination"
     )

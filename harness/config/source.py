@@ -43,10 +43,19 @@ class _Dumper(yaml.SafeDumper):
         first: list(rules) for first, rules in yaml.SafeDumper.yaml_implicit_resolvers.items()
     }
 
+    def serialize(self, node: yaml.Node) -> None:
+        """Sections line by line; what is small inside of them in one line."""
+        for _, section in node.value:
+            if isinstance(section, yaml.MappingNode) and section.value:
+                section.flow_style = False
+        super().serialize(node)
+
 
 for _name, _pattern, _first in _RESOLVERS:
     for _class in (_Loader, _Dumper):
-        _class.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$"), ["" if c == "\0" else c for c in _first])
+        _class.add_implicit_resolver(
+            _TAG + _name, re.compile(f"^(?:{_pattern})$"), ["" if c == "\0" else c for c in _first]
+        )
 _Loader.add_constructor(_TAG + "int", lambda loader, node: int(node.value.replace("_", "")))
 _Loader.add_constructor(_TAG + "float", lambda loader, node: float(node.value.replace("_", "")))
 
@@ -64,7 +73,9 @@ def read(text: str, *, source: str, is_json: bool = False) -> Any:
             return json.loads(text, object_pairs_hook=_pairs(source), parse_constant=_not_finite)
         except json.JSONDecodeError as error:
             if is_json:
-                raise ConfigError("", f"line {error.lineno}, column {error.colno}: {error.msg}", source=source) from None
+                raise ConfigError(
+                    "", f"line {error.lineno}, column {error.colno}: {error.msg}", source=source
+                ) from None
         except (ValueError, RecursionError) as error:
             raise ConfigError("", f"cannot be read: {error}", source=source) from None
     try:
@@ -111,7 +122,10 @@ def fill_in(data: Any, fail: Callable[[str, str], None], used: dict[str, str]) -
             if name is None:
                 fail(path, "write ${NAME} or ${NAME:-default} ($${ for a literal ${)")
             elif names_a_secret(name):
-                fail(path, f"${{{name}}} looks like a secret, which would be stored: write env:{name} where it is asked for")
+                fail(
+                    path,
+                    f"${{{name}}} looks like a secret, which would be stored: write env:{name} where it is asked for",
+                )
             elif os.environ.get(name) or default is not None:
                 used[path] = name
                 return os.environ.get(name) or default or ""
@@ -169,7 +183,7 @@ class _Builder:
     def _unique(self, node: yaml.Node) -> None:
         seen: dict[str, int] = {}
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag not in (_TAG + "str", _TAG + "merge"):
+            if not isinstance(key, yaml.ScalarNode):
                 self._fail(key, "a key must be text")
             if key.value in seen:
                 self._fail(key, f"the key {key.value} is given twice (first in line {seen[key.value]})")

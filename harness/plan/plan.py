@@ -172,21 +172,18 @@ def make_plan(experiment: Experiment) -> Plan:
     )
 
 
-def _arrivals(
-    load: LoadConfig, seed: int, ramp_ns: int, count: int | None, until_ns: int | None
-) -> NDArray[np.int64]:
-    rate = load.rate or 1.0
+def _arrivals(load: LoadConfig, seed: int, ramp_ns: int, count: int | None, until_ns: int | None) -> NDArray[np.int64]:
     try:
-        match load.arrivals:
-            case "constant":
-                return arrivals.constant(rate, ramp_ns=ramp_ns, count=count, until_ns=until_ns)
-            case "poisson":
-                return arrivals.poisson(rate, seed, ramp_ns=ramp_ns, count=count, until_ns=until_ns)
-            case "gamma":
-                return arrivals.gamma(rate, load.cv or 1.0, seed, ramp_ns=ramp_ns, count=count, until_ns=until_ns)
-            case "trace":
-                offsets = _read_trace(load.trace or "")
-                return arrivals.trace(offsets, scale=load.time_scale or 1.0, count=count, until_ns=until_ns)
+        if load.arrivals == "trace":
+            offsets = _read_trace(load.trace or "")
+            return arrivals.trace(offsets, scale=load.time_scale or 1.0, count=count, until_ns=until_ns)
+        rate = load.rate or 1.0
+        if load.arrivals == "constant":
+            return arrivals.constant(rate, ramp_ns=ramp_ns, count=count, until_ns=until_ns)
+        if load.arrivals == "gamma":
+            cv = load.cv or 1.0
+            return arrivals.gamma(rate, cv, seed, ramp_ns=ramp_ns, count=count, until_ns=until_ns)
+        return arrivals.poisson(rate, seed, ramp_ns=ramp_ns, count=count, until_ns=until_ns)
     except ValueError as error:
         raise ConfigError("load", str(error)) from error
 

@@ -25,19 +25,13 @@ class Chat:
         turns: CountDist = Field(
             CountDist(dist="geometric", mean=3.5, max=20), description="Questions in a conversation"
         )
-        system_tokens: Tokens = Field(
-            200, ge=0, description="System prompt, the same text in every session of the run"
-        )
+        system_tokens: Tokens = Field(200, ge=0, description="System prompt, the same text in every session of the run")
         context_tokens: OptionalTokenDist = Field(
             OptionalTokenDist(dist="constant", value=0),
             description="A document of the session's own, put before its first question",
         )
-        input_tokens: TokenDist = Field(
-            TokenDist(dist="lognormal", median=60, sigma=1.0), description="One question"
-        )
-        output_tokens: TokenDist = Field(
-            TokenDist(dist="lognormal", median=200, sigma=0.9), description="One answer"
-        )
+        input_tokens: TokenDist = Field(TokenDist(dist="lognormal", median=60, sigma=1.0), description="One question")
+        output_tokens: TokenDist = Field(TokenDist(dist="lognormal", median=200, sigma=0.9), description="One answer")
         think: DurationDist = Field(
             DurationDist(dist="lognormal", median=15, sigma=1.0, max=60),
             description="Time between an answer's end and the next question",

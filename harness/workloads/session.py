@@ -80,13 +80,9 @@ def check(session: Session) -> None:
     """Raise ValueError where a session is no DAG in topological order with unique names."""
     names: set[str] = set()
     for place, node in enumerate(session.nodes):
-        wanted: Iterator[int] = iter(
-            (*node.after, *node.joins, *(() if node.history is None else (node.history,)))
-        )
+        wanted: Iterator[int] = iter((*node.after, *node.joins, *(() if node.history is None else (node.history,))))
         if any(not 0 <= index < place for index in wanted):
-            raise ValueError(
-                f"session {session.id}: node {node.name!r} depends on a node that is not before it"
-            )
+            raise ValueError(f"session {session.id}: node {node.name!r} depends on a node that is not before it")
         if node.name in names:
             raise ValueError(f"session {session.id}: two nodes are called {node.name!r}")
         names.add(node.name)

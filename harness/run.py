@@ -18,7 +18,8 @@ from harness import __version__, registry
 from harness.config import BackendConfig, Experiment
 from harness.config.load import resolved
 from harness.errors import ExitCode
-from harness.judge.analysis import check, judged
+from harness.judge.evaluate import evaluate
+from harness.judge.expression import parse_all
 from harness.judge.verdict import exit_code
 from harness.live.progress import Goal
 from harness.live.view import LiveView
@@ -60,7 +61,7 @@ def run(
         UsageError: something is wrong with what was asked; nothing was sent.
         TargetError: the target cannot be reached or used; nothing is left behind.
     """
-    check(experiment)
+    parse_all([*experiment.slo, *experiment.gate])  # a typing error costs no run
     plan = make_plan(experiment)
     with _new_folder(out, experiment.name) as folder, _launched(experiment) as params:
         size = auto_workers(experiment.load.workers, experiment.load.concurrency)
@@ -89,8 +90,8 @@ def conclude(folder: RunFolder) -> Analysis:
     from harness.metrics.summary import to_json
     from harness.report.html import HtmlReport
 
-    analysis = judged(folder)
-    rewrite_phases(folder.records(), analysis.phases())
+    analysis = evaluate(folder)
+    rewrite_phases(folder, analysis.phases())
     write_whole(folder.summary, to_json(analysis.summary) + b"\n")
     page = HtmlReport().render(analysis)
     write_whole(folder.report, page.encode() if isinstance(page, str) else page)

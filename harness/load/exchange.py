@@ -21,7 +21,7 @@ class Http1Response:
     Raises httptools.HttpParserError from `feed` where the bytes are no HTTP.
     """
 
-    __slots__ = ("_parser", "chunked", "complete", "headers", "length", "pieces", "ready", "status")
+    __slots__ = ("_parser", "chunked", "complete", "headers", "keep_alive", "length", "pieces", "ready", "status")
 
     def __init__(self) -> None:
         self._parser: Any = httptools.HttpResponseParser(self)
@@ -29,6 +29,7 @@ class Http1Response:
         self.headers: dict[bytes, bytes] = {}
         self.ready = False  # headers are complete
         self.complete = False
+        self.keep_alive = False
         self.chunked = False
         self.length: int | None = None
         self.pieces: list[bytes] = []  # body pieces of the part fed last
@@ -48,6 +49,7 @@ class Http1Response:
             self.headers.clear()  # an interim response: the real one follows
             return
         self.ready = True
+        self.keep_alive = bool(self._parser.should_keep_alive())  # the parser forgets it with the message
         self.chunked = b"chunked" in self.headers.get(b"transfer-encoding", b"").lower()
         length = self.headers.get(b"content-length")
         self.length = int(length) if length is not None and length.isdigit() else None
@@ -66,10 +68,6 @@ class Http1Response:
     def until_close(self) -> bool:
         """The body ends when the connection does (HTTP/1.0 style)."""
         return self.ready and not self.chunked and self.length is None and self.status not in (204, 304)
-
-    @property
-    def keep_alive(self) -> bool:
-        return bool(self._parser.should_keep_alive())
 
     def content_type(self) -> bytes:
         return self.headers.get(b"content-type", b"").lower()

@@ -27,7 +27,8 @@ READ = 1  # EPOLLIN, and EVENT_READ
 WRITE = 4  # EPOLLOUT
 
 _PRECISE_S = 0.002
-_CHORE_DUE_S = 0.05  # even a loop that never idles does a slice of chores this often
+_CHORE_DUE_S = 0.001
+_LONG_QUEUE = 64
 _clock = time.monotonic
 
 
@@ -40,11 +41,19 @@ class _Hot:
         self.woken = False
         self._chore_at = 0.0
 
-    def one_chore(self, now: float) -> None:
-        """One slice of the first chore; it stays first until it says that it is done."""
-        self._chore_at = now
-        if not self.chores[0]():
-            self.chores.popleft()
+    def some_chores(self, now: float, *, idle: bool) -> None:
+        """A slice of the first chore while the loop is idle. A loop that never idles does one every millisecond,
+        and more the longer the queue has grown, so that it never grows without end."""
+        chores = self.chores
+        slices = 1 if idle or now - self._chore_at > _CHORE_DUE_S else 0
+        slices += len(chores) // _LONG_QUEUE
+        if slices:
+            self._chore_at = now
+        for _ in range(slices):
+            if not chores[0]():  # it stays first until it says that it is done
+                chores.popleft()
+                if not chores:
+                    break
 
 
 class EpollSelector(_Hot, selectors.EpollSelector):
@@ -81,8 +90,8 @@ class EpollSelector(_Hot, selectors.EpollSelector):
                 else:
                     cold.append((fd, mask))
             now = _clock()
-            if chores and (not events or now - self._chore_at > _CHORE_DUE_S):
-                self.one_chore(now)
+            if chores:
+                self.some_chores(now, idle=not events)
             if cold:
                 return self._ordinary(cold)
             if self.woken or (deadline is not None and now >= deadline):
@@ -146,8 +155,8 @@ class PortableSelector(_Hot, selectors.DefaultSelector):
                         (READ if event & selectors.EVENT_READ else 0) | (WRITE if event & selectors.EVENT_WRITE else 0)
                     )
             now = _clock()
-            if self.chores and (not events or now - self._chore_at > _CHORE_DUE_S):
-                self.one_chore(now)
+            if self.chores:
+                self.some_chores(now, idle=not events)
             if cold or self.woken or (deadline is not None and now >= deadline):
                 return cold
 

@@ -14,6 +14,7 @@ import asyncio
 from collections import deque
 
 from harness.backends.protocol import Call, Dialect
+from harness.clock import now_ns
 from harness.load.exchange import Exchange
 from harness.load.health import HealthMonitor
 from harness.load.ledger import Ledger
@@ -29,6 +30,8 @@ from harness.workloads.text import TextMaker
 _SLICE = 48  # answer pieces read in one slice of a chore, about 150 us
 _LOOKAHEAD_S = 0.25  # open load: sessions that arrive within this are rendered ahead
 _SPARE_SESSIONS = 8  # closed load: sessions rendered ahead
+_PREPARE_NS = 150_000_000  # time to render further sessions before the start
+_MOST_PREPARED = 4096
 _SWEEP_NS = 100_000_000
 
 
@@ -103,11 +106,16 @@ class Player:
 
     def prepare(self) -> None:
         """Render the first requests, before the start."""
+        enough = now_ns() + _PREPARE_NS
         if self._open_loop:
             self._render_ahead(round(_LOOKAHEAD_S * 1e9), most=1 << 30)
-        else:
-            for _ in self._shard.slots():
-                self._prepare_closed()
+            while now_ns() < enough and self._render_ahead(1 << 62, most=16):
+                pass
+            return
+        for _ in self._shard.slots():
+            self._prepare_closed()
+        while now_ns() < enough and not self._exhausted and len(self._prepared) < _MOST_PREPARED:
+            self._prepare_closed()
 
     async def play(self, t0_ns: int) -> None:
         """Run the load from `t0_ns` on until the last session has ended and the last answer is read."""

@@ -41,5 +41,13 @@ def distribution(values: NDArray[Any], unit: str) -> MetricStats:
 
 
 def quantile_interval(values: NDArray[Any], ordered: NDArray[Any], q: float) -> tuple[float | None, float | None]:
-    """95 % bounds of a quantile of values in order of time, `ordered` being the same sorted."""
-    return quantile_bounds(ordered, q, effective_samples(values > quantile(ordered, q)))
+    """95 % bounds of a quantile of values in order of time, `ordered` being the same sorted.
+
+    A tail holds few values, so correlation is hard to see there and n_eff easily too large. A bound is therefore
+    told only where the median's n_eff, which sees it well, would find it inside the sample too.
+    """
+    n_eff = effective_samples(values > quantile(ordered, q))
+    cautious = min(n_eff, effective_samples(values > quantile(ordered, 0.5)))
+    low, high = quantile_bounds(ordered, q, n_eff)
+    sure_low, sure_high = quantile_bounds(ordered, q, cautious)
+    return (None if sure_low is None else low, None if sure_high is None else high)

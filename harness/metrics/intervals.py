@@ -55,13 +55,14 @@ def _correlation_time(series: NDArray[np.float64]) -> float:
 
 
 def quantile_bounds(ordered: NDArray[Any], q: float, n_eff: float) -> tuple[float | None, float | None]:
-    """95 % bounds of the `q` quantile: the order statistics at ranks q -+ 1.96 sqrt(q (1 - q) / n_eff).
+    """95 % bounds of the `q` quantile: the order statistics at ranks q -+ 1.96 sqrt(q (1 - q) / n_eff),
+    rounded up (Conover, Practical Nonparametric Statistics).
 
     A bound whose rank falls outside the sample is None: the sample cannot tell.
     """
     n = len(ordered)
     half = Z95 * math.sqrt(q * (1 - q) / n_eff)
-    low, high = math.floor(n * (q - half)), math.ceil(n * (q + half))
+    low, high = math.ceil(n * (q - half)), math.ceil(n * (q + half))
     return (
         float(ordered[low - 1]) if low >= 1 else None,
         float(ordered[high - 1]) if high <= n else None,

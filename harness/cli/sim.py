@@ -31,7 +31,7 @@ def _read(option: str, text: str | None, parse: Callable[[str], _T], default: _D
         raise UsageError(f"--{option}: {error}") from None
 
 
-def sim(  # noqa: PLR0917
+def sim(
     profile: Annotated[
         str | None, typer.Option(help="Profile, by name or path of a YAML file (default h100-vllm-8b)")
     ] = None,
@@ -41,9 +41,7 @@ def sim(  # noqa: PLR0917
     itl: Annotated[str | None, typer.Option(help="Fixed pace: time between tokens, e.g. 2ms")] = None,
     truth: Annotated[Path | None, typer.Option(help="Write what really happened to this file")] = None,
     seed: Annotated[int, typer.Option(help="Seed of texts, jitter and faults")] = 0,
-    time_scale: Annotated[
-        float, typer.Option(help="Times simulated durations; 0.1: ten times as fast")
-    ] = 1.0,
+    time_scale: Annotated[float, typer.Option(help="Times simulated durations; 0.1: ten times as fast")] = 1.0,
     strict_model: Annotated[bool, typer.Option(help="Refuse other model names than the profile's")] = False,
     role_first: Annotated[bool, typer.Option(help="Send the role event before the prefill")] = False,
     tokens_per_event: Annotated[int, typer.Option(help="Tokens in every event after the first")] = 1,

@@ -57,9 +57,7 @@ class Engine:
             holds.
     """
 
-    def __init__(
-        self, profile: Profile, *, seed: int = 0, time_scale: float = 1.0, per_step: int = 1
-    ) -> None:
+    def __init__(self, profile: Profile, *, seed: int = 0, time_scale: float = 1.0, per_step: int = 1) -> None:
         self.profile = profile
         self.pool = BlockPool(profile.cache.num_blocks)
         self.running: list[Job] = []

@@ -104,7 +104,7 @@ class Fate(msgspec.Struct, frozen=True):
 
     def before(self, tokens: int) -> int:
         """The token of an answer before which it strikes: not the first, where there is another."""
-        return 0 if tokens < 2 else 1 + math.floor(self.place * (tokens - 1))
+        return 0 if tokens < 2 or self.kind is Kind.EMPTY else 1 + math.floor(self.place * (tokens - 1))
 
 
 def draw(faults: Faults, seed: int, number: int, request_id: str | None) -> Fate | None:

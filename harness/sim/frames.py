@@ -102,9 +102,7 @@ class Frames:
         answer = {**self._whole, "choices": [choice], "usage": self._usage(produced, cached)}
         if self._ask.return_token_ids:
             choice["token_ids"] = [token_id(script.piece(k)) for k in range(produced)]
-            (answer if self._ask.chat else choice)["prompt_token_ids"] = [
-                token_id(token) for token in self._ask.prompt
-            ]
+            (answer if self._ask.chat else choice)["prompt_token_ids"] = [token_id(token) for token in self._ask.prompt]
         return _json(answer)
 
     def _message(self, produced: int) -> dict[str, Any]:

@@ -55,9 +55,7 @@ class SimOptions(msgspec.Struct, kw_only=True, frozen=True):
                 remedy="leave out --profile, or --ttft and --itl",
             )
         if self.paced and self.strict_model:
-            raise UsageError(
-                "a fixed pace has no model to be strict about", remedy="leave out --strict-model"
-            )
+            raise UsageError("a fixed pace has no model to be strict about", remedy="leave out --strict-model")
         if not 0 < self.time_scale <= 1000:
             raise UsageError(f"time-scale is {self.time_scale:g}; it must be above 0 and at most 1000")
         if self.tokens_per_event < 1:

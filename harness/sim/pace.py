@@ -16,6 +16,8 @@ from harness.sim.source import Receiver, Ticket
 from harness.units import NS_PER_S
 
 _TURN = 128  # events before the loop looks at its sockets again
+_QUIET_NS = 1_000_000  # after this long without an event ...
+_EARLY_NS = 150_000  # ... waking up is slow: wake up this much early and wait the rest out
 
 
 class _Course:
@@ -48,9 +50,7 @@ class _Course:
 class Pace:
     """A source that gives every request exactly the same schedule. Times in seconds."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, ttft: float, itl: float, *, per_event: int = 1
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, ttft: float, itl: float, *, per_event: int = 1) -> None:
         self._loop = loop
         self._ttft_ns = round(ttft * NS_PER_S)
         self._itl_ns = round(itl * NS_PER_S)
@@ -60,6 +60,7 @@ class Pace:
         self._live = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
+        self._last_ns = 0
 
     def submit(
         self,
@@ -98,11 +99,15 @@ class Pace:
             self._timer = None
         if self._due:
             self._timer_ns = self._due[0][0]
-            self._timer = self._loop.call_at(self._timer_ns / NS_PER_S, self._run)
+            early = _EARLY_NS if self._timer_ns - self._last_ns > _QUIET_NS else 0
+            self._timer = self._loop.call_at((self._timer_ns - early) / NS_PER_S, self._run)
 
     def _run(self) -> None:
         """Send what is due, at most one turn's worth."""
         due = self._due
+        if due and due[0][0] - now_ns() < _EARLY_NS and due[0][0] - self._last_ns > _QUIET_NS:
+            while due[0][0] > now_ns():
+                pass
         for _ in range(_TURN):
             if not due or due[0][0] > now_ns():
                 break
@@ -121,5 +126,6 @@ class Pace:
                 heappop(due)
                 course.live = False
                 self._live -= 1
+            self._last_ns = due_ns
             course.receiver.tokens(count, due_ns)
         self._arm()

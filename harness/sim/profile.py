@@ -98,9 +98,7 @@ def load(name: str) -> Profile:
     if path is None or not path.is_file():
         known = names()
         near = difflib.get_close_matches(name, known, n=1)
-        hint = (
-            f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}, or the path of a YAML file."
-        )
+        hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}, or the path of a YAML file."
         raise UsageError(f"unknown profile '{name}'. {hint}")
     return parse(path.read_text(encoding="utf-8"), source=str(path))
 

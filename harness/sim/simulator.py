@@ -159,9 +159,7 @@ class Simulator:
     def _script(self, ask: Ask, truth: Truth) -> Script:
         """The answer to a request: its length, how it ends, and its words."""
         if self._options.strict_model and ask.model != self._model:
-            raise Refusal(
-                f"The model `{ask.model}` does not exist.", status=404, kind="NotFoundError", param="model"
-            )
+            raise Refusal(f"The model `{ask.model}` does not exist.", status=404, kind="NotFoundError", param="model")
         room = self._length - len(ask.prompt)
         if room < (ask.max_tokens or 1):
             raise Refusal(

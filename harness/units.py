@@ -117,9 +117,12 @@ def _significant(value: float, digits: int) -> str:
 
 
 def format_number(value: float | None, digits: int = 3) -> str:
-    """Three significant digits and thin separators; an unknown figure is a dash."""
+    """Three significant digits and thin separators; an unknown figure is a dash. Whole numbers (int) get no decimals."""
     if value is None or not math.isfinite(value):
         return "–"
+    if isinstance(value, int):
+        whole = len(str(abs(value)))
+        return f"{round(value, min(0, digits - whole)):,}".replace(",", THIN)
     return _significant(value, digits)
 
 

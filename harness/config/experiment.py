@@ -36,10 +36,14 @@ def _text_or_number(parse: Callable[[str | int | float], float], noun: str) -> C
     return check
 
 
-Duration = Annotated[float, BeforeValidator(_text_or_number(parse_duration, "a duration"))]
-Rate = Annotated[float, BeforeValidator(_text_or_number(parse_rate, "a rate"))]
-Share = Annotated[float, BeforeValidator(_text_or_number(parse_share, "a share"))]
-Tokens = Annotated[int, BeforeValidator(_text_or_number(parse_count, "a number of tokens"))]
+Duration = Annotated[
+    float, BeforeValidator(_text_or_number(parse_duration, "a duration"), json_schema_input_type=float | str)
+]
+Rate = Annotated[float, BeforeValidator(_text_or_number(parse_rate, "a rate"), json_schema_input_type=float | str)]
+Share = Annotated[float, BeforeValidator(_text_or_number(parse_share, "a share"), json_schema_input_type=float | str)]
+Tokens = Annotated[
+    int, BeforeValidator(_text_or_number(parse_count, "a number of tokens"), json_schema_input_type=int | str)
+]
 Expression = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -251,7 +255,7 @@ class TelemetryConfig(Section):
 
 
 class Experiment(Section):
-    """One experiment, as in design.md section 6.2."""
+    """One experiment: a whole config."""
 
     name: str = Field(
         default="run",

@@ -1,0 +1,91 @@
+"""`harness plan`: what a config would do, before anything is sent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from harness.plan.explain import Explanation
+
+
+def plan(
+    config: Annotated[str, typer.Argument(help="A YAML or JSON file, or the name of a preset such as quickstart.")],
+    override: Annotated[
+        list[str] | None, typer.Option("-o", "--override", help="path=value, e.g. load.rate=5/s.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the plan; default from the config.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Say what a config would do: sessions, requests, tokens, duration, cost ceiling, first arrivals, plan hash.
+
+    Example: harness plan quickstart -o load.rate=20/s
+
+    Nothing is sent, and secrets are not looked up. The same plan hash means the same load.
+    """
+    from harness.config.load import load
+    from harness.plan import make_plan
+    from harness.plan.explain import explain
+
+    told = explain(make_plan(load(config, override or (), seed=seed, resolve_secrets=False).experiment))
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
+        return
+    from rich.console import Console
+
+    console = Console(stderr=not sys.stdout.isatty(), highlight=False, soft_wrap=True)
+    console.print(f"\n [bold]{told.name}[/] · {told.workload} · {told.backend} · seed {told.seed}\n")
+    for label, text in _lines(told):
+        console.print(f" {label:<15}{text}", markup=False)
+    if told.first:
+        console.print(f"\n first {'arrivals' if told.open_loop else 'sessions'}")
+        for row in _starts(told):
+            console.print(f" {row}", markup=False, style="dim")
+    console.print(f"\n → harness run {config}\n", markup=False)
+
+
+def _lines(told: Explanation) -> Iterator[tuple[str, str]]:
+    from harness.units import format_duration, format_money, format_number
+
+    def each(value: float | None) -> str:
+        return f"{format_number(value)} a session"
+
+    def tokens(whole: int | None, mean: float | None) -> str:
+        return each(mean) if whole is None else f"{format_number(whole, 4)} planned · {each(mean)}"
+
+    yield "load", told.load
+    yield "stops after", told.stop
+    yield "sessions", "as many as the time allows" if told.sessions is None else format_number(told.sessions, 9)
+    requests = each(told.requests_per_session)
+    yield "requests", requests if told.requests is None else f"{format_number(told.requests, 9)} · {requests}"
+    yield "input tokens", tokens(told.input_tokens, told.input_tokens_per_session)
+    yield "output tokens", tokens(told.output_tokens, told.output_tokens_per_session)
+    yield "longest prompt", f"{format_number(told.longest_prompt, 9)} tokens"
+    if told.sessions is not None and told.looked_at < told.sessions:
+        yield "", f"(from {format_number(told.looked_at, 9)} sessions spread evenly)"
+    if told.duration_s is None:
+        yield "duration", "– (ends with the sessions)"
+    else:
+        yield (
+            "duration",
+            f"{'' if told.open_loop else 'at most '}{format_duration(told.duration_s)}, then the last answers",
+        )
+    if told.cost_ceiling is not None:
+        yield "cost", f"at most {format_money(told.cost_ceiling, told.currency or '')}, if no input is cached"
+    elif told.gpu_cost is not None:
+        yield "cost", f"{format_money(told.gpu_cost, told.currency or '')} for the GPUs until the last session starts"
+    yield "plan", told.plan_sha256
+
+
+def _starts(told: Explanation) -> Iterator[str]:
+    from harness.units import format_duration, format_number
+
+    for start in told.first:
+        sizes = f"{format_number(start.input_tokens, 9):>9} in {format_number(start.output_tokens, 9):>8} out"
+        requests = f"{start.requests} request{'' if start.requests == 1 else 's'}"
+        yield f"{format_duration(start.at_s):>10}   {start.session}   {requests:<13}{sizes}"

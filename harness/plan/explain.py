@@ -1,0 +1,179 @@
+"""What a plan will do, in figures and words, before anything is sent."""
+
+from __future__ import annotations
+
+import msgspec
+
+from harness.config import Cost, LoadConfig
+from harness.plan.plan import Plan
+from harness.units import NS_PER_S, format_duration, format_number
+
+LOOKED_AT = 20_000  # sessions; of more, this many spread evenly, and totals are scaled
+_UNBOUNDED = 1_000  # of a plan that only time bounds
+_FIRST = 10
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """One session that is about to start."""
+
+    at_s: float
+    session: str
+    requests: int
+    input_tokens: int
+    output_tokens: int
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan in figures. Tokens are planned ones; unknown is None.
+
+    Attributes:
+        load, stop: the load, and what ends it, in words.
+        sessions: all that may start, warm-up included; None where only time bounds them.
+        requests, input_tokens, output_tokens: totals; None where `sessions` is.
+        requests_per_session, input_tokens_per_session, output_tokens_per_session: means.
+        longest_prompt: in tokens, of the sessions looked at.
+        looked_at: sessions that were looked at; totals are scaled up where there are more.
+        duration_s: how long sessions start; of a closed loop at most this long; None where nothing bounds it.
+        cost_ceiling: of all planned tokens at full price, no input cached.
+        gpu_cost: of the GPUs over `duration_s`; the last answers come on top.
+        first: the first sessions to start.
+    """
+
+    name: str
+    seed: int
+    backend: str
+    workload: str
+    open_loop: bool
+    load: str
+    stop: str
+    sessions: int | None
+    warmup_sessions: int
+    warmup_s: float
+    requests: int | None
+    input_tokens: int | None
+    output_tokens: int | None
+    requests_per_session: float | None
+    input_tokens_per_session: float | None
+    output_tokens_per_session: float | None
+    longest_prompt: int | None
+    looked_at: int
+    duration_s: float | None
+    cost_ceiling: float | None
+    gpu_cost: float | None
+    currency: str | None
+    first: list[Start]
+    plan_sha256: str
+
+
+def explain(plan: Plan) -> Explanation:
+    """What `plan` will do. Looks at up to 20,000 of its sessions."""
+    experiment = plan.experiment
+    indices = plan.sampled(LOOKED_AT, _UNBOUNDED)
+    requests = input_tokens = output_tokens = longest = 0
+    for index in indices:
+        nodes = plan.session(index).nodes
+        requests += len(nodes)
+        for node in nodes:
+            input_tokens += node.input_tokens
+            output_tokens += node.output_tokens
+            longest = max(longest, node.input_tokens)
+    seen = len(indices)
+
+    def total(counted: int) -> int | None:
+        return None if plan.sessions is None else round(counted * plan.sessions / seen) if seen else 0
+
+    def mean(counted: int) -> float | None:
+        return counted / seen if seen else None
+
+    duration_s = _duration_s(plan)
+    cost = experiment.cost
+    return Explanation(
+        name=experiment.name,
+        seed=experiment.seed,
+        backend=experiment.backend.kind,
+        workload=experiment.workload.kind,
+        open_loop=plan.arrivals_ns is not None,
+        load=_load_in_words(experiment.load),
+        stop=_stop_in_words(experiment.load),
+        sessions=plan.sessions,
+        warmup_sessions=plan.warmup_sessions,
+        warmup_s=plan.warmup_ns / NS_PER_S,
+        requests=total(requests),
+        input_tokens=total(input_tokens),
+        output_tokens=total(output_tokens),
+        requests_per_session=mean(requests),
+        input_tokens_per_session=mean(input_tokens),
+        output_tokens_per_session=mean(output_tokens),
+        longest_prompt=longest if seen else None,
+        looked_at=seen,
+        duration_s=duration_s,
+        cost_ceiling=_ceiling(cost, total(input_tokens), total(output_tokens)),
+        gpu_cost=_gpu_cost(cost, duration_s),
+        currency=cost.currency if cost else None,
+        first=_first(plan),
+        plan_sha256=plan.sha256,
+    )
+
+
+def _duration_s(plan: Plan) -> float | None:
+    """How long sessions start: to the last arrival where a count ends them, else to the limit."""
+    offsets, load = plan.arrivals_ns, plan.experiment.load
+    if offsets is not None and (
+        plan.start_limit_ns is None or (load.sessions and len(offsets) == load.warmup_sessions + load.sessions)
+    ):
+        return int(offsets[-1]) / NS_PER_S if len(offsets) else 0.0
+    return None if plan.start_limit_ns is None else plan.start_limit_ns / NS_PER_S
+
+
+def _ceiling(cost: Cost | None, input_tokens: int | None, output_tokens: int | None) -> float | None:
+    if cost is None or cost.price is None or input_tokens is None or output_tokens is None:
+        return None
+    return (cost.price["input"] * input_tokens + cost.price["output"] * output_tokens) / 1e6
+
+
+def _gpu_cost(cost: Cost | None, seconds: float | None) -> float | None:
+    if cost is None or cost.gpu_hour is None or seconds is None:
+        return None
+    return cost.gpu_hour * cost.gpus * seconds / 3600
+
+
+def _first(plan: Plan) -> list[Start]:
+    offsets = plan.arrivals_ns if plan.arrivals_ns is not None else plan.slots_ns
+    assert offsets is not None
+    count = min(_FIRST, len(offsets), len(offsets) if plan.sessions is None else plan.sessions)
+    sessions = [plan.session(index) for index in range(count)]
+    return [
+        Start(
+            at_s=int(offset) / NS_PER_S,
+            session=session.id,
+            requests=len(session.nodes),
+            input_tokens=sum(node.input_tokens for node in session.nodes),
+            output_tokens=sum(node.output_tokens for node in session.nodes),
+        )
+        for offset, session in zip(offsets[:count], sessions, strict=True)
+    ]
+
+
+def _load_in_words(load: LoadConfig) -> str:
+    if load.concurrency is not None:
+        spread = f", started over {format_duration(load.ramp)}" if load.ramp else ""
+        return f"closed loop: {load.concurrency} sessions live at any time{spread}"
+    if load.arrivals == "trace":
+        return f"partly open loop: sessions arrive as in {load.trace}, time × {load.time_scale or 1:g}"
+    how = f"gamma, cv {load.cv:g}" if load.arrivals == "gamma" else str(load.arrivals)
+    ramp = f", rising over the first {format_duration(load.ramp)}" if load.ramp else ""
+    return f"partly open loop: {format_number(load.rate)} sessions arrive a second ({how}){ramp}"
+
+
+def _stop_in_words(load: LoadConfig) -> str:
+    ends = []
+    if load.sessions is not None:
+        ends.append(f"{load.sessions} sessions")
+    if load.measured_s is not None:
+        ends.append(format_duration(load.measured_s))
+    warmup = ""
+    if load.warmup_sessions:
+        warmup = f", after {load.warmup_sessions} sessions of warm-up"
+    elif load.warmup_s:
+        warmup = f", after {format_duration(load.warmup_s)} of warm-up"
+    return " or ".join(ends) + (", whichever is first" if len(ends) > 1 else "") + warmup

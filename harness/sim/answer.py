@@ -1,4 +1,7 @@
-"""One answer on its way to a client: takes tokens from a source, writes them, and remembers when."""
+"""One answer on its way to a client: takes tokens from a source and keeps the accounts.
+
+How it is written is up to `streamed` and `whole`.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,15 @@ import msgspec
 
 from harness.clock import now_ns
 from harness.sim.faults import Fate, Kind
-from harness.sim.frames import DONE, GARBAGE, Frames, error_body
-from harness.sim.http import Connection, Exchange, head
+from harness.sim.frames import Frames
+from harness.sim.http import Connection, Exchange
 from harness.sim.metrics import Metrics
 from harness.sim.script import Script
 from harness.sim.source import Source, Ticket
 from harness.sim.truth import Truth
 from harness.units import NS_PER_S
 
-_NEVER = 1 << 62
+NEVER = 1 << 62  # more than any token, later than any time
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -50,14 +53,14 @@ class Answer(Exchange):
         self._frames = frames
         self._script = script
         self._fate = fate
-        self._strikes = fate.before(script.length) if fate else _NEVER
+        self._strikes = fate.before(script.length) if fate else NEVER
         self._truth = truth
         self._events: array[int] | None = array("q") if setting.keep else None
         self._ticket: Ticket | None = None
         self._produced = 0
         self._first_ns = 0
         self._last_ns = 0
-        self._late_ns = -_NEVER
+        self._late_ns = -NEVER
         self._waited = 0
         self._bytes_out = 0
         self._held: list[tuple[int, int]] | None = None
@@ -108,7 +111,7 @@ class Answer(Exchange):
     def _resume(self) -> None:
         held, self._held = self._held, None
         self._fate = None
-        self._strikes = _NEVER
+        self._strikes = NEVER
         for count, due_ns in held or ():
             if not self._ended:
                 self.tokens(count, due_ns)
@@ -153,162 +156,3 @@ class Answer(Exchange):
         metrics.decode.observe((last - first) / NS_PER_S)
         if self._produced > 1:
             metrics.tpot.observe((last - first) / NS_PER_S / (self._produced - 1))
-
-
-class StreamedAnswer(Answer):
-    """Server-sent events, each its own HTTP chunk and its own write."""
-
-    def start(self, prompt: list[object]) -> None:
-        self._truth.head_ns = now_ns()
-        fields = [("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache")]
-        if self._truth.id:
-            fields.append(("x-request-id", self._truth.id))
-        fields.append(("transfer-encoding", "chunked"))
-        self._write(head(200, fields, keep_alive=self._connection.keep_alive))
-        if self._setting.role_first:
-            self._role()
-        super().start(prompt)
-
-    def tokens(self, count: int, due_ns: int) -> None:
-        if self._produced + count > self._strikes and not self._survives(count, due_ns):
-            return
-        self._take(count, due_ns)
-        if self._produced == 0 and not self._setting.role_first:
-            self._role()
-        script = self._script
-        first = self._produced
-        runs = script.split(first, count) if first < script.reasoning else ((first, count),)
-        for start, many in runs:
-            self._produced = start + many
-            last = self._produced >= script.length
-            self._event(self._frames.tokens(start, many, script.finish if last else None, self._cached))
-        if self._produced >= script.length:
-            self._conclude(script.finish)
-
-    def _role(self) -> None:
-        role = self._frames.role()
-        if role is not None:
-            self._event(role)
-
-    def _conclude(self, finish: str) -> None:
-        if self._frames.wants_usage:
-            self._event(self._frames.usage(self._produced, self._cached))
-        self._event(DONE, b"0\r\n\r\n")
-        self._end(finish)
-        self._connection.done()
-
-    def _event(self, data: bytes, end: bytes = b"") -> None:
-        if self._events is not None:
-            self._events.append(now_ns())
-        self._write(b"%x\r\n%b\r\n%b" % (len(data), data, end))
-
-    def _write(self, data: bytes) -> None:
-        if self._connection.blocked:
-            self._waited += 1
-        self._bytes_out += len(data)
-        self._connection.write(data)
-
-    def _survives(self, count: int, due_ns: int) -> bool:
-        """The fault strikes before these tokens. True where the answer goes on with them now."""
-        assert self._fate is not None
-        kind = self._fate.kind
-        if kind is Kind.STALL:
-            self._stall(count, due_ns)
-            return False
-        self._strikes = _NEVER
-        self._truth.fault = kind.value
-        if kind is Kind.GARBAGE:
-            self._event(GARBAGE)
-            return True
-        if kind is Kind.EMPTY:
-            self._empty()
-        elif kind is Kind.MIDSTREAM:
-            self._event(self._frames.error("simulated failure in the middle of the answer", 500))
-            self._event(DONE, b"0\r\n\r\n")
-            self._end("error")
-            self._connection.done()
-        else:
-            self._end("error")
-            if kind is Kind.RESET:
-                self._connection.reset()
-            else:
-                self._connection.close()
-        return False
-
-    def _empty(self) -> None:
-        if not self._setting.role_first:
-            self._role()
-        self._event(self._frames.nothing("stop"))
-        self._conclude("stop")
-
-
-class WholeAnswer(Answer):
-    """One JSON object, when the last token exists."""
-
-    def tokens(self, count: int, due_ns: int) -> None:
-        if self._held is not None:
-            self._stall(count, due_ns)
-            return
-        last = self._produced + count >= self._script.length
-        if last and self._fate is not None and self._strike(count, due_ns):
-            return
-        self._take(count, due_ns)
-        self._produced += count
-        if last:
-            self._reply(200, self._frames.whole(self._produced, self._script.finish, self._cached))
-            self._finish(self._script.finish)
-
-    def _strike(self, count: int, due_ns: int) -> bool:
-        """The fault strikes before the last tokens. True where the answer does not go on now."""
-        assert self._fate is not None
-        kind = self._fate.kind
-        if kind is Kind.STALL:
-            self._stall(count, due_ns)
-            return True
-        self._truth.fault = kind.value
-        if kind is Kind.EMPTY:
-            self._produced = 0
-            self._reply(200, self._frames.whole(0, "stop", self._cached))
-            self._finish("stop")
-        elif kind is Kind.GARBAGE:
-            self._reply(200, b'{"id": "chatcmpl-gar')
-            self._finish("error")
-        elif kind is Kind.MIDSTREAM:
-            self._truth.status = 500
-            message = "simulated failure in the middle of the answer"
-            self._reply(500, error_body(message, kind="InternalServerError", code=500))
-            self._finish("error")
-        else:
-            self._break(kind)
-        return True
-
-    def _break(self, kind: Kind) -> None:
-        body = self._frames.whole(self._produced, self._script.finish, self._cached)
-        fields = [("content-type", "application/json"), ("content-length", str(len(body)))]
-        data = head(200, fields, keep_alive=True) + body[: len(body) // 2]
-        self._stamp(data)
-        self._connection.write(data)
-        self._end("error")
-        if kind is Kind.RESET:
-            self._connection.reset()
-        else:
-            self._connection.close()
-
-    def _reply(self, status: int, body: bytes) -> None:
-        fields = [("content-type", "application/json"), ("content-length", str(len(body)))]
-        if self._truth.id:
-            fields.append(("x-request-id", self._truth.id))
-        data = head(status, fields, keep_alive=self._connection.keep_alive) + body
-        self._stamp(data)
-        self._connection.write(data)
-
-    def _stamp(self, data: bytes) -> None:
-        now = now_ns()
-        self._truth.head_ns = now
-        if self._events is not None:
-            self._events.append(now)
-        self._bytes_out += len(data)
-
-    def _finish(self, finish: str) -> None:
-        self._end(finish)
-        self._connection.done()

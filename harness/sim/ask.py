@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -68,7 +68,7 @@ class _TokenizeBody(msgspec.Struct):
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked request. `salt` differs where two equal prompts may be answered differently."""
+    """A checked request. `prompt` holds pieces of text or token ids, never both."""
 
     chat: bool
     model: str | None
@@ -88,7 +88,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         """A number that depends on the prompt alone and is the same in every process."""
         if self.prompt and isinstance(self.prompt[0], int):
             return zlib.crc32(repr(self.prompt).encode())
-        return zlib.crc32("".join(map(str, self.prompt)).encode())
+        return zlib.crc32("".join(cast(list[str], self.prompt)).encode())
 
 
 def _decoder(kind: Any) -> Any:

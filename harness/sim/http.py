@@ -19,6 +19,9 @@ from harness.clock import now_ns
 MAX_BODY = 64 * 1024 * 1024
 SERVER = f"harness-sim/{__version__}"
 
+_NOT_HTTP = (400, b'{"error":{"message":"not HTTP/1.1","type":"BadRequestError","code":400}}')
+_TOO_LARGE = (413, b'{"error":{"message":"the body is too large","type":"BadRequestError","code":413}}')
+
 
 class Request:
     """One request, read in full. Times are CLOCK_MONOTONIC."""
@@ -130,7 +133,7 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             if self._current is None:
-                self.reply(400, b'{"error":{"message":"not HTTP/1.1","type":"BadRequestError","code":400}}')
+                self.reply(*(_TOO_LARGE if self._size > MAX_BODY else _NOT_HTTP))
             self.close()
 
     # httptools

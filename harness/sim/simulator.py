@@ -12,12 +12,13 @@ import msgspec
 
 from harness import __version__
 from harness.clock import now_ns
-from harness.sim.answer import Answer, Setting, StreamedAnswer, WholeAnswer
+from harness.sim.answer import Answer, Setting
 from harness.sim.ask import Ask, Refusal, parse_chat, parse_completion, parse_tokenize
 from harness.sim.engine import Engine
 from harness.sim.faults import Kind, draw
 from harness.sim.frames import Frames, error_body
 from harness.sim.http import Connection, Request
+from harness.sim.limiter import Limiter
 from harness.sim.metrics import Metrics
 from harness.sim.options import SimOptions
 from harness.sim.pace import Pace
@@ -25,34 +26,16 @@ from harness.sim.profile import Habits, Profile
 from harness.sim.replica import Replica
 from harness.sim.script import Script
 from harness.sim.source import Source
+from harness.sim.streamed import StreamedAnswer
 from harness.sim.tokenizer import token_id
 from harness.sim.truth import Truth, TruthFile
-from harness.units import NS_PER_S, parse_duration, parse_rate
+from harness.sim.whole import WholeAnswer
+from harness.units import parse_duration, parse_rate
 
 PACED_MODEL = "sim"
 PACED_LENGTH = 1_048_576
 
 _Handler = Callable[["Simulator", Connection, Request], None]
-
-
-class Limiter:
-    """A token bucket: `rate` requests a second, bursts of up to one second's worth."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._room = max(1.0, rate)
-        self._level = self._room
-        self._last_ns = now_ns()
-
-    def wait(self) -> float:
-        """Take one request: 0 where it may pass, else the seconds after which one may."""
-        now = now_ns()
-        self._level = min(self._room, self._level + (now - self._last_ns) / NS_PER_S * self._rate)
-        self._last_ns = now
-        if self._level < 1:
-            return (1 - self._level) / self._rate
-        self._level -= 1
-        return 0.0
 
 
 class Simulator:

@@ -327,6 +327,11 @@ def test_a_body_may_wait_for_a_go_ahead(start: Callable[..., Any]) -> None:
     client.close()
 
 
+def test_a_body_that_is_too_large_is_refused(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.sim.http.MAX_BODY", 1000)
+    assert start().post("/tokenize", b"x" * 1001).status == 413
+
+
 def test_what_is_not_http_is_refused(start: Callable[..., Any]) -> None:
     client = start().client()
     client.send_raw(b"\x16\x03\x01 hello\r\n\r\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from harness.records.snapshot import Health, Snapshot
-from harness.units import NS_PER_S, format_duration, format_number, format_share
+from harness.units import NS_PER_S, THIN, format_duration, format_share
 
 _UNTOLD = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -20,7 +20,7 @@ def clock(t_ns: int | float) -> str:
 
 def whole(number: int) -> str:
     """A count, with thin separators."""
-    return format_number(number, 15)
+    return f"{number:,}".replace(",", THIN)
 
 
 def errors(snapshot: Snapshot, most: int = 3) -> str:
@@ -44,12 +44,12 @@ def sparkline(values: list[float]) -> str:
 
 def client(health: Health) -> tuple[bool, str]:
     """Whether the load generator keeps up, and how we know. It warns at half of what makes a run invalid."""
-    stamped = health.kernel_delay_p99_s is not None
-    late = not stamped and health.loop_lag_p99_s > 0.005
+    late = health.kernel_delay_p99_s is None and health.loop_lag_p99_s > 0.005
     fine = not (late or health.cpu_share > 0.425 or health.send_lag_p99_s > 0.005)
-    lag = format_duration(health.loop_lag_p99_s, 2)
-    busy = format_share(health.cpu_share, 2)
-    return fine, f"{'ok' if fine else 'strained'} · loop lag p99 {lag} · busiest worker {busy} of a core"
+    parts = ["ok" if fine else "strained", f"loop lag p99 {format_duration(health.loop_lag_p99_s, 2)}"]
+    if health.send_lag_p99_s > 0.005:
+        parts.append(f"send lag p99 {format_duration(health.send_lag_p99_s, 2)}")
+    return fine, " · ".join([*parts, f"busiest worker {format_share(health.cpu_share, 2)} of a core"])
 
 
 def plain(text: str, limit: int = 60) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from harness.metrics.quantiles import sample_floor
 from harness.metrics.summary import MetricStats
-from harness.units import format_duration, format_money, format_number, format_share
+from harness.units import THIN, format_duration, format_money, format_number, format_share
 
 DASH = "–"
 
@@ -50,21 +50,36 @@ def amount(value: float | None, unit: str) -> str:
 
 
 def spread(value: float, ci95: tuple[float, float], unit: str) -> str:
-    """Half the width of an interval, in the unit in which `amount` tells the value: `±4.2`."""
+    """Half the width of an interval, in the unit and to the digit in which `amount` tells the value: `±4.2`."""
     half = (ci95[1] - ci95[0]) / 2
+    scale = 1.0
     if unit == "share":
-        return f"±{format_number(half * 100, 2)}"
-    if unit != "s":
-        return f"±{format_number(half, 2)}"
-    suffix = format_duration(value).rsplit(" ", 1)[1]
-    if abs(value) >= 119.5:  # told in minutes and seconds
+        scale = 0.01
+    elif unit == "s" and abs(value) >= 119.5:  # told in minutes and seconds
         return f"±{format_duration(half, 2)}"
-    return f"±{format_number(half / _SUFFIX_S[suffix], 2)}"
+    elif unit == "s":
+        scale = _SUFFIX_S[format_duration(value).rsplit(" ", 1)[1]]
+    return f"±{_to_the_digit(half / scale, format_number(value / scale))}"
+
+
+def _to_the_digit(half: float, told: str) -> str:
+    """`half` with no more decimals than `told` has, unless it would vanish; two significant digits at most."""
+    decimals = len(told.partition(".")[2])
+    rounded = round(half, decimals)
+    if rounded == 0:
+        return format_number(half, 1)
+    return f"{rounded:.{decimals}f}" if rounded < 10 else format_number(half, 2)
 
 
 def interval(ci95: tuple[float, float] | None, unit: str) -> str:
-    """`172 ms … 180 ms`, or nothing."""
-    return f"{amount(ci95[0], unit)} … {amount(ci95[1], unit)}" if ci95 else ""
+    """`172 … 180 ms`: the unit once where both ends have the same. Nothing where there is no interval."""
+    if not ci95:
+        return ""
+    low, high = (amount(end, unit) for end in ci95)
+    number, space, suffix = low.partition(" ")
+    if space and high.partition(" ")[2] == suffix and suffix.count(" ") == 0:
+        low = number
+    return f"{low} … {high}"
 
 
 def figure(stats: MetricStats, quantity: str) -> Figure:
@@ -73,7 +88,7 @@ def figure(stats: MetricStats, quantity: str) -> Figure:
     if value is None:
         return Figure(DASH, note=missing(stats.n, quantity))
     ci95 = stats.ci95.get(quantity)
-    if ci95 is None:
+    if ci95 is None or ci95[0] == ci95[1]:  # all values around it are equal
         return Figure(amount(value, stats.unit), value=value)
     return Figure(amount(value, stats.unit), spread(value, ci95, stats.unit), interval(ci95, stats.unit), value=value)
 
@@ -83,12 +98,17 @@ def missing(n: int, quantity: str) -> str:
     if n == 0:
         return "none measured"
     floor = sample_floor(_QUANTILES[quantity]) if quantity in _QUANTILES else 0
-    return f"needs {format_number(floor, 9)}, have {format_number(n, 9)}" if n < floor else "not known"
+    return f"needs {whole(floor)}, have {whole(n)}" if n < floor else "not known"
+
+
+def whole(number: int) -> str:
+    """A count: every digit, with thin separators."""
+    return f"{number:,}".replace(",", THIN)
 
 
 def count(number: int, word: str) -> str:
     """`1 session`, `1,180 requests` with a thin separator."""
-    return f"{format_number(number, 12)} {word}{'' if number == 1 else 's'}"
+    return f"{whole(number)} {word}{'' if number == 1 else 's'}"
 
 
 def clean(text: object, limit: int = 0) -> str:

@@ -18,7 +18,7 @@ from harness.metrics.summary import MetricStats, Summary
 from harness.report import charts
 from harness.report.analysed import story_of
 from harness.report.definitions import FLOOR, INTERVAL, definitions
-from harness.report.figures import amount, clean, figure
+from harness.report.figures import amount, clean, figure, whole
 from harness.report.story import Story
 from harness.report.waterfall import LABEL, ROW, WIDTH, waterfalls
 from harness.units import format_duration, format_money, format_number
@@ -67,7 +67,13 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"clean": clean, "number": format_number, "duration": format_duration, "amount": amount}
+    environment.filters |= {
+        "clean": clean,
+        "whole": whole,
+        "number": format_number,
+        "duration": format_duration,
+        "amount": amount,
+    }
     return environment.get_template("report.html.j2")
 
 
@@ -102,8 +108,7 @@ def _tables(analysis: Analysis) -> dict[str, Any]:
     """What the charts show, as tables, and the tables that have no chart."""
     metrics = analysis.summary.metrics
     return {
-        "metrics": [(name, stats, _cells(stats)) for name, stats in metrics.items()],
-        "quantities": _QUANTITIES,
+        "groups": _groups(metrics),
         "time_rows": _time_rows(analysis),
         "length_rows": _length_rows(analysis),
         "waterfalls": waterfalls(analysis),
@@ -113,8 +118,18 @@ def _tables(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def _cells(stats: MetricStats) -> list[Any]:
-    return [figure(stats, quantity) for quantity in _QUANTITIES]
+def _groups(metrics: Mapping[str, MetricStats]) -> list[tuple[str, list[str], list[Any]]]:
+    """Requests apart from sessions: title, quantities, and a row of figures a metric."""
+    groups = []
+    for title in ("requests", "sessions"):
+        chosen = {
+            name: stats for name, stats in metrics.items() if name.startswith("session.") == (title == "sessions")
+        }
+        told = [quantity for quantity in _QUANTITIES if quantity != "p99.9" or any(s.p999 for s in chosen.values())]
+        rows = [(name, stats, [figure(stats, quantity) for quantity in told]) for name, stats in chosen.items()]
+        if rows:
+            groups.append((title, told, rows))
+    return groups
 
 
 def _time_rows(analysis: Analysis) -> list[dict[str, Any]]:

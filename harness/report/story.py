@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from harness.metrics.catalogue import METRICS, SCALARS
 from harness.metrics.summary import CostFigures, Finding, SloResult, Summary
-from harness.report.figures import Figure, amount, clean, count, figure, interval, spread
+from harness.report.figures import Figure, amount, clean, count, figure, interval, spread, whole
 from harness.units import format_duration, format_money, format_number, format_share
 
 Tone = Literal["good", "warn", "bad", "plain"]
@@ -25,6 +25,16 @@ _VERDICT: Mapping[str, Tone] = {"valid": "good", "suspect": "warn", "invalid": "
 _SLO: Mapping[str, Tone] = {"pass": "good", "fail": "bad", "inconclusive": "warn", "skipped": "plain"}
 
 _SIZES = ("turns", "steps", "width", "rounds")
+_RATES: Mapping[str, str] = {
+    "output_tokens_per_s": "tok/s out",
+    "total_tokens_per_s": "tok/s total",
+    "requests_per_s": "requests/s",
+    "goodput_requests_per_s": "good requests/s",
+    "sessions_per_hour": "sessions/h",
+    "goodput_sessions_per_hour": "good sessions/h",
+    "offered_sessions_per_s": "offered sessions/s",
+    "achieved_sessions_per_s": "achieved sessions/s",
+}
 QUANTITIES = ("p50", "p95", "p99")
 
 
@@ -66,6 +76,7 @@ class Story:
     requests: str
     rows: list[Row]
     time_shares: Sequence[tuple[str, float]]
+    rates: list[tuple[str, Figure]]
     throughput: str
     cost: str
     energy: str
@@ -106,11 +117,14 @@ def tell(summary: Summary, around: Circumstances) -> Story:
         requests=_requests(summary),
         rows=_rows(summary, open_load),
         time_shares=around.time_shares,
+        rates=_rates(summary),
         throughput=_throughput(summary),
         cost=_cost(summary.cost),
         energy=_energy(summary),
         errors=_errors(summary, around.error_examples),
-        findings=[_finding(finding) for finding in _by_severity(summary.validity.findings)],
+        findings=[
+            _finding(finding) for finding in _by_severity(summary.validity.findings) if not _said(finding, summary)
+        ],
         estimated=summary.tokens.source == "estimate",
         open_load=open_load,
         open_report=_open(around),
@@ -171,7 +185,7 @@ def _warnings(summary: Summary, around: Circumstances) -> list[Line]:
     if requests.sent == 0:
         lines.append(Line("bad", "nothing was sent: there is nothing to measure"))
     elif requests.ok == 0:
-        lines.append(Line("bad", f"no request succeeded: {format_number(requests.failed, 12)} failed"))
+        lines.append(Line("bad", f"no request succeeded: {whole(requests.failed)} failed"))
     elif not any(stats.n for stats in summary.metrics.values()):
         lines.append(Line("bad", "no request ended inside the measured window: there is no latency to tell"))
     return lines
@@ -183,11 +197,11 @@ _METRIC = re.compile(r"^\s*(?:\w+\()?\s*([a-z0-9_]+(?:\.[a-z_]+)*)")
 def _slo_line(result: SloResult, summary: Summary) -> Line:
     """The expression as written, the value it was held against, the reason where there is no verdict."""
     unit = _unit(result.expr, summary)
-    text = f"{clean(result.expr, 60)}   {amount(result.value, unit)}"
+    text = f"{clean(result.expr, 60)}: {amount(result.value, unit)}"
     if result.ci95:
-        text += f"  ({interval(result.ci95, unit)})"
+        text += f" ({interval(result.ci95, unit)})"
     if result.verdict != "pass" and result.reason:
-        text += f"  {clean(result.reason, 100)}"
+        text += f", {clean(result.reason, 100)}"
     return Line(_SLO[result.verdict], text, code=result.verdict)
 
 
@@ -227,7 +241,7 @@ def _asked(summary: Summary, experiment: Mapping[str, Any]) -> str:
         process = "Poisson" if process == "poisson" else process
         parts.append(f"open load: {format_number(float(load['rate']))}/s arriving ({clean(process, 20)})")
     elif load.get("concurrency") is not None:
-        parts.append(f"closed load: {format_number(load['concurrency'], 9)} at once")
+        parts.append(f"closed load: {clean(load['concurrency'])} at once")
     if summary.run.window_s:
         parts.append(f"{format_duration(summary.run.window_s)} measured")
     return ", ".join(parts)
@@ -239,7 +253,7 @@ def _plain(value: object) -> bool:
 
 def _requests(summary: Summary) -> str:
     requests = summary.counts.requests
-    return f"{count(requests.sent, 'request')} · {format_number(requests.failed, 12)} failed"
+    return f"{count(requests.sent, 'request')} · {whole(requests.failed)} failed"
 
 
 def _rows(summary: Summary, open_load: bool) -> list[Row]:
@@ -257,21 +271,29 @@ def _rows(summary: Summary, open_load: bool) -> list[Row]:
     ]
 
 
-def _throughput(summary: Summary) -> str:
-    good = "goodput_sessions_per_hour"
-    told = [
-        ("output_tokens_per_s", "tok/s out"),
-        ("total_tokens_per_s", "tok/s total"),
-        ("requests_per_s", "requests/s"),
-        (good, "good sessions/h") if getattr(summary.rates, good) is not None else ("sessions_per_hour", "sessions/h"),
-    ]
-    parts = []
-    for name, words in told:
+def _rates(summary: Summary) -> list[tuple[str, Figure]]:
+    """Every rate that was measured, with its interval where it has one."""
+    told = []
+    for name, words in _RATES.items():
         value = getattr(summary.rates, name)
         if value is not None:
             ci95 = summary.rates_ci95.get(name)
-            half = f" {spread(value, ci95, '')}" if ci95 else ""
-            parts.append(f"{format_number(value)}{half} {words}")
+            half = spread(value, ci95, "") if ci95 else ""
+            told.append((words, Figure(format_number(value), half, interval(ci95, ""), value=value)))
+    return told
+
+
+def _throughput(summary: Summary) -> str:
+    """The rates in a line; where there is goodput, it stands for all sessions."""
+    hidden = {"good requests/s", "offered sessions/s", "achieved sessions/s"}
+    if summary.rates.goodput_sessions_per_hour is not None:
+        hidden.add("sessions/h")
+    bare = {"tok/s total", "requests/s"}
+    parts = [
+        f"{told.text} {told.spread if words not in bare else ''}".strip() + f" {words}"
+        for words, told in _rates(summary)
+        if words not in hidden
+    ]
     if parts and summary.tokens.source == "estimate":
         parts.append("tokens are estimated")
     return " · ".join(parts)
@@ -316,7 +338,7 @@ def _errors(summary: Summary, examples: Mapping[str, str]) -> list[Line]:
     return [
         Line(
             "bad",
-            f"{clean(name, 40)}: {format_number(number, 12)}" + (f" ({format_share(number / sent)})" if sent else ""),
+            f"{clean(name, 40)}: {whole(number)}" + (f" ({format_share(number / sent)})" if sent else ""),
             remedy=clean(examples.get(name, ""), 300),
             code=clean(name, 40),
         )
@@ -327,6 +349,11 @@ def _errors(summary: Summary, examples: Mapping[str, str]) -> list[Line]:
 def _by_severity(findings: list[Finding]) -> list[Finding]:
     order = ("error", "warning", "info")
     return sorted(findings, key=lambda finding: order.index(finding.severity))
+
+
+def _said(finding: Finding, summary: Summary) -> bool:
+    """Whether the loud lines under the verdict say it already."""
+    return finding.code == "simulated_target" and summary.target.simulated
 
 
 def _finding(finding: Finding) -> Line:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 40
 WIDTH = 1000.0
 LABEL = 150.0
+RIGHT = 30.0
 ROW = 18.0
 
 
@@ -53,10 +54,10 @@ class Waterfall:
 
 
 def waterfalls(analysis: Analysis) -> list[Waterfall]:
-    """The median, the p95 and the slowest of the measured sessions that have several requests; each once."""
+    """The median, the p95 and the slowest of the measured sessions, each once. None where all are single requests."""
     sessions = analysis.sessions
-    chosen = np.flatnonzero(analysis.samples.sessions & (sessions.requests > 1))
-    if not len(chosen):
+    chosen = np.flatnonzero(analysis.samples.sessions)
+    if not len(chosen) or int(sessions.requests[chosen].max()) < 2:
         return []
     order = chosen[np.argsort(sessions.makespan[chosen], kind="stable")]
     drawn: dict[int, str] = {}
@@ -72,7 +73,7 @@ def _draw(analysis: Analysis, session: int, title: str) -> Waterfall:
     rows = rows[np.lexsort((table.end_ns[rows], table.intended_ns[rows]))]
     begin = int(sessions.arrival_ns[session])
     length = max(1, int(table.end_ns[rows].max()) - begin)
-    scale = (WIDTH - LABEL) / length
+    scale = (WIDTH - LABEL - RIGHT) / length
     shown = rows[:MOST_ROWS]
     lanes = []
     for number, row in enumerate(shown.tolist()):
@@ -83,7 +84,7 @@ def _draw(analysis: Analysis, session: int, title: str) -> Waterfall:
         session=clean(table.names["session"][session], 40),
         makespan=format_duration(float(sessions.makespan[session])),
         lanes=lanes,
-        ticks=[(LABEL + second * NS_PER_S * scale, format_duration(second)) for second in _ticks(length)],
+        ticks=[(LABEL + second * NS_PER_S * scale, _round(second)) for second in _ticks(length)],
         height=len(shown) * ROW + 22,
         left_out=len(rows) - len(shown),
     )
@@ -108,6 +109,11 @@ def _bars(analysis: Analysis, row: int, begin: int, scale: float) -> list[Bar]:
                 Bar("failed" if failed else kind, round(x, 1), round(max(0.8, (stop - start) * scale), 1), told)
             )
     return bars
+
+
+def _round(second: float) -> str:
+    """A round instant: `0 s`, `2.5 s`, `200 ms`."""
+    return f"{second:.4g} s" if second >= 1 or not second else f"{second * 1e3:.4g} ms"
 
 
 def _ticks(length_ns: int) -> list[float]:

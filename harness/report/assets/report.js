@@ -7,9 +7,9 @@
 
   const significant = (v) => (v === 0 ? "0" : Number(v.toPrecision(3)).toLocaleString("en").replace(/,/g, "\u202f"));
   const seconds = (v) =>
-    v == null ? "–" : v < 1e-3 ? `${significant(v * 1e6)} µs` : v < 1 ? `${significant(v * 1e3)} ms` : `${significant(v)} s`;
-  const number = (v) => (v == null ? "–" : significant(v));
-  const percent = (v) => (v == null ? "–" : `${significant(v * 100)} %`);
+    v == null ? "" : v === 0 ? "0 s" : v < 1e-3 ? `${significant(v * 1e6)} µs` : v < 1 ? `${significant(v * 1e3)} ms` : `${significant(v)} s`;
+  const number = (v) => (v == null ? "" : significant(v));
+  const percent = (v) => (v == null ? "" : `${significant(v * 100)} %`);
   const colour = (name) => getComputedStyle(page).getPropertyValue(`--${name}`).trim();
   const faint = (hex) => `${hex}33`;
 
@@ -55,7 +55,7 @@
     return {
       columns: [data.cdf.x, ...names.map((name) => data.cdf.series[name])],
       height: 300,
-      scales: { x: { time: false, distr: 3 }, y: { range: [0, 1.02] } },
+      scales: { x: { time: false, distr: 3, range: (_, low, high) => [low, high] }, y: { range: [0, 1.02] } },
       axes: [axis(seconds, { filter: round, space: 60 }), axis(percent, { size: 58 })],
       series: [
         { label: "time", value: (_, v) => seconds(v) },
@@ -93,7 +93,10 @@
     return {
       ...parts,
       height: 260,
-      scales: { x: { time: false, distr: 3 }, y: { distr: 3 } },
+      scales: {
+        x: { time: false, distr: 3, range: (_, low, high) => [low, high] },
+        y: { distr: 3, range: (_, low, high) => [low * 0.9, high * 1.1] },
+      },
       axes: [axis(number, { filter: round, space: 50 }), axis(seconds, { size: 66, filter: round })],
       series: [{ label: "input tokens", value: (_, v) => number(v) }, ...parts.series],
     };

@@ -117,7 +117,7 @@ def fluidity(table: RecordTable, first_s: float, next_s: float) -> Floats:
     upto = through - before_row[row]  # tokens of the request when this event has come
     on_time_from = np.ceil((table.chunk_us * 1e-6 - first_s) / next_s - 1e-9)  # the first token not yet due
     good = np.clip(upto - np.maximum(on_time_from, 0), 0, tokens)
-    total = np.bincount(row, weights=tokens, minlength=table.n)
+    total = np.bincount(row, weights=tokens, minlength=table.n).astype(np.float64)
     total[total == 0] = np.nan
     return np.asarray(np.bincount(row, weights=good, minlength=table.n) / total, dtype=np.float64)
 

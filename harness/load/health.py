@@ -16,8 +16,8 @@ from harness.load.kernelclock import KernelClock
 from harness.load.scheduler import Scheduler
 from harness.records.snapshot import Health
 
-_BEAT_NS = 20_000_000
-_COLLECT_BEATS = 500  # every ten seconds
+_BEAT_NS = 50_000_000
+_COLLECT_BEATS = 200  # every ten seconds
 
 
 def _p99(values: Sequence[int]) -> float:

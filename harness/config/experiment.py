@@ -242,16 +242,33 @@ class Cost(Section):
 
 
 class TelemetryConfig(Section):
-    """What is sampled beside the run."""
+    """What is sampled beside the run. The `auto` of this machine's sensors: where the target works on this machine."""
 
     interval: Duration = Field(default=1.0, gt=0, description="Time between samples")
+    idle: Duration = Field(default=0.0, description="Sample this long before the load, for energy net of idle")
     prometheus: bool | str = Field(default="auto", description="auto, true, false, or the URL of the metrics page")
-    gpu: bool | Literal["auto"] = Field(default="auto", description="Sample GPUs of this machine: auto, true, false")
+    gpu: bool | Literal["auto"] | list[Annotated[int, Field(ge=0)]] = Field(
+        default="auto", description="Sample GPUs of this machine: auto, true, false, or a list of their numbers"
+    )
+    cpu: bool | Literal["auto"] = Field(
+        default="auto", description="Read this machine's processor energy (RAPL): auto, true, false"
+    )
+    dcgm: str | None = Field(default=None, description="URL of a DCGM exporter's metrics page, for GPUs elsewhere")
+    power_command: str | None = Field(
+        default=None, min_length=1, description="Shell command that prints watts of the whole box: a smart plug, a board"
+    )
+    pue: float | None = Field(default=None, ge=1, description="Power usage effectiveness of the target's data centre")
+    carbon: float | None = Field(default=None, ge=0, description="Carbon intensity of its power, in gCO2 per kWh")
 
     @field_validator("prometheus")
     @classmethod
     def _prometheus(cls, value: bool | str) -> bool | str:
         return value if isinstance(value, bool) or value == "auto" else references.check_url(value)
+
+    @field_validator("dcgm")
+    @classmethod
+    def _dcgm(cls, value: str | None) -> str | None:
+        return None if value is None else references.check_url(value)
 
 
 class Experiment(Section):

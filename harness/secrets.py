@@ -14,7 +14,7 @@ from harness.errors import ConfigError
 
 MASK = "***"
 _PATTERNS = re.compile(
-    r"(?i)(bearer\s+|(?:api[-_]?key|token|secret|password|authorization)[\"']?\s*[:=]\s*[\"']?)"
+    r"(?i)(bearer\s+|(?:api[-_]?key|token|secret|password|authorization)[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic)\s+)?)"
     r"(?!env:|file:)([^\s\"',;}]{6,})|\b(sk-[A-Za-z0-9_-]{8,})"
 )
 

@@ -78,7 +78,7 @@ class BackendConfig(Section):
     stream: bool = Field(default=True, description="Stream answers; without, ttft and tpot are unknown")
     api_key: str | None = Field(default=None, description="A reference: env:NAME or file:PATH")
     headers: dict[str, str] = Field(
-        default_factory=dict, description="Further HTTP headers; secret ones as references: Bearer env:NAME"
+        default_factory=dict, description="Further HTTP headers; secret ones as references: env:NAME"
     )
     body: dict[str, Any] = Field(default_factory=dict, description="Merged into every request body")
     verify: bool | str = Field(default=True, description="Check TLS certificates: true, false, or a CA bundle's path")

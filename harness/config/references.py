@@ -1,7 +1,7 @@
 """Secrets in configs: where they may stand, that only references stand there, and what is behind them.
 
-A reference is `env:NAME` or `file:PATH`, in headers also after a scheme: `Bearer env:NAME`. Configs, plans,
-results and error messages hold the reference; only the request holds the secret.
+A reference is `env:NAME` or `file:PATH`. Configs, plans, results and error messages hold the reference; only the
+request holds the secret.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LITERAL = "a secret must be a reference, so that it is never stored: write env:NAME or file:PATH"
 
-_REFERENCE = re.compile(r"(?:([A-Za-z][\w-]*) +)?((?:env|file):\S.*)")
+_REFERENCE = re.compile(r"(?:env|file):\S.*")
 _SECRET_NAME = re.compile(
     r"(?i)(?:^|[-_])auth(?:$|[-_])|authoriz|cookie|token(?!s|iz)|secret|passw|credential|api[-_]?key|[-_]key$|^key$"
 )
@@ -25,8 +25,7 @@ _SECRET_NAME = re.compile(
 
 def is_reference(text: str) -> bool:
     """Whether `text` is `env:NAME` or `file:PATH`."""
-    match = _REFERENCE.fullmatch(text)
-    return match is not None and match[1] is None
+    return _REFERENCE.fullmatch(text) is not None
 
 
 def names_a_secret(name: str) -> bool:
@@ -41,7 +40,7 @@ def check_names(values: dict[str, str]) -> dict[str, str]:
         ValueError: naming it, but not its value.
     """
     for name, value in values.items():
-        if names_a_secret(name) and not _REFERENCE.fullmatch(value):
+        if names_a_secret(name) and not is_reference(value):
             raise ValueError(f"{name} looks like a secret; {LITERAL}")
     return values
 
@@ -111,12 +110,7 @@ def resolve_all(backend: BackendConfig) -> list[str]:
 
 
 def _resolved(values: dict[str, str], path: str) -> dict[str, str]:
-    out = {}
-    for name, value in values.items():
-        match = _REFERENCE.fullmatch(value)
-        if match:
-            secret = secrets.resolve(match[2], path=f"{path}.{name}")
-            out[name] = f"{match[1]} {secret}" if match[1] else secret
-        else:
-            out[name] = value
-    return out
+    return {
+        name: secrets.resolve(value, path=f"{path}.{name}") if is_reference(value) else value
+        for name, value in values.items()
+    }

@@ -1,1 +1,1 @@
-"""Room: telemetry."""
+"""Room: what the machines did meanwhile. Sampled beside the run, in threads of the parent process."""

@@ -1,0 +1,84 @@
+"""CPU time and memory, of an engine that we started and of this machine, from Linux' /proc (man 5 proc)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.records.telemetry import Reading
+from harness.telemetry.source import Engine, Missing, Settings
+
+PROC = Path("/proc")
+
+
+class Process:
+    """`host_*`: CPU seconds (busy, stolen by the hypervisor, all) and memory in use of the whole machine.
+    `engine_*`: CPU seconds, resident memory and number of the processes in the engine's group.
+
+    Resident memory counts pages that processes of the group share once for each of them.
+    """
+
+    name = "process"
+
+    def __init__(self, settings: Settings, engine: Engine, proc: Path = PROC) -> None:
+        self._pid = engine.pid
+        self._proc = proc
+        self._ticks = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+        self._page = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+    def open(self) -> None:
+        if not (self._proc / "stat").exists():
+            raise Missing(severity=None)
+
+    def sample(self) -> Reading:
+        return Reading(values={**self._host(), **self._engine()})
+
+    def close(self) -> None:
+        pass
+
+    def _host(self) -> dict[str, float]:
+        fields = (self._proc / "stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]
+        user, nice, system, idle, wait, irq, soft, steal = (int(field) / self._ticks for field in fields)
+        busy = user + nice + system + irq + soft
+        values = {"host_busy_s": busy, "host_steal_s": steal, "host_all_s": busy + idle + wait + steal}
+        memory = dict(_fields(self._proc / "meminfo"))
+        if "MemTotal" in memory and "MemAvailable" in memory:
+            values["host_memory_bytes"] = (memory["MemTotal"] - memory["MemAvailable"]) * 1024
+        return values
+
+    def _engine(self) -> dict[str, float]:
+        if self._pid is None:
+            return {}
+        cpu = rss = 0.0
+        number = 0
+        for fields in self._stats():
+            if self._pid in (int(fields[2]), int(fields[3]), int(fields[0])):  # group, session, itself
+                cpu += sum(int(field) for field in fields[11:15]) / self._ticks  # with children it has waited for
+                rss += int(fields[21]) * self._page
+                number += 1
+        return {"engine_cpu_s": cpu, "engine_rss_bytes": rss, "engine_processes": number} if number else {}
+
+    def _stats(self) -> Iterator[list[str]]:
+        """Of each process its pid at 0, then the fields behind its state: at k is field k + 3 of the manual."""
+        for name in os.listdir(self._proc):
+            if not name.isdigit():
+                continue
+            try:
+                text = (self._proc / name / "stat").read_text(encoding="utf-8", errors="replace")
+            except OSError:  # it ended meanwhile
+                continue
+            fields = text[text.rindex(")") + 2 :].split()
+            yield [name, *fields[1:]]
+
+
+def _fields(path: Path) -> Iterator[tuple[str, int]]:
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        name, _, value = line.partition(":")
+        words = value.split()
+        if words and words[0].isdigit():
+            yield name, int(words[0])

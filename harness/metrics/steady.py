@@ -9,28 +9,36 @@ from harness.metrics.table import Floats
 
 BATCH = 5
 LEAST_POINTS = 20
+MATERIAL = 0.05
 
 
 def mser5(series: NDArray[np.float64]) -> int | None:
     """How many leading points to leave out: MSER-5 (White, Cobb & Spratt 2000).
 
-    The series is averaged in batches of five; of all d the one is chosen that minimises the squared standard
-    error of what remains, sum (y_i - mean)^2 / (k - d)^2. None where that would leave out more than half: then
-    the series has no steady part to speak of. A series under 20 points is left as it is (0).
+    The series is averaged in batches of five; of all d up to half of them the one is chosen that minimises the
+    squared standard error of what remains, sum (y_i - mean)^2 / (k - d)^2. With few batches that is often chance, so
+    a cut is made only where what it leaves out stands out from what it keeps. None where what is kept still drifts
+    (its first half stands out from its second): the series has no steady part. Under 20 points nothing is left out.
     """
     if len(series) < LEAST_POINTS:
         return 0
     batches = len(series) // BATCH
-    means = series[: batches * BATCH].reshape(batches, BATCH).mean(axis=1)
-    means = means - means.mean()  # keeps the running sums small
-    left = np.arange(batches, 0, -1)
-    total = np.cumsum(means[::-1])[::-1]
-    squares = np.cumsum((means**2)[::-1])[::-1]
-    error = np.maximum(squares - total**2 / left, 0.0) / left**2
-    scale = float((means**2).sum())
-    error[error < 1e-12 * scale] = 0.0
-    best = int(np.argmin(error[: max(1, batches - BATCH + 1)]))  # the last few always look steady
-    return best * BATCH if best <= batches / 2 else None
+    by_batch = series[: batches * BATCH].reshape(batches, BATCH)
+    means = by_batch.mean(axis=1)
+    noise = float(np.sqrt(by_batch.var(axis=1, ddof=1).mean() / BATCH))  # of one batch's mean
+    errors = [float(means[d:].var()) / (batches - d) for d in range(batches // 2 + 1)]
+    cut = int(np.argmin(errors))
+    if cut and not _stands_out(means[:cut], means[cut:], noise):
+        cut = 0
+    middle = cut + (batches - cut) // 2
+    return None if _stands_out(means[cut:middle], means[middle:], noise) else cut * BATCH
+
+
+def _stands_out(some: Floats, others: Floats, noise: float) -> bool:
+    """Means apart by more than three standard errors of the noise, and by more than 5 % of the mean of both."""
+    apart = abs(float(some.mean() - others.mean()))
+    error = noise * float(np.sqrt(1 / len(some) + 1 / len(others)))
+    return apart > 3 * error and apart > MATERIAL * abs(float(some.mean() + others.mean())) / 2
 
 
 def in_flight(starts: Floats, ends: Floats, edges: Floats) -> Floats:

@@ -146,7 +146,7 @@ def _not_steady(names: list[str], bins: int) -> Finding:
     return Finding(
         code="not_steady",
         severity="warning",
-        message=f"{' and '.join(names)} did not settle within the first half of the {bins} s window (MSER-5)",
+        message=f"{' and '.join(names)} never settled within the {bins} s window (MSER-5)",
         value=", ".join(names),
         remedy="run longer, warm up longer (load.warmup), or offer less load than the server can take",
     )

@@ -21,9 +21,16 @@ def test_mser_is_the_minimum_of_its_formula() -> None:
     rng = np.random.default_rng(6)
     series = np.concatenate((np.full(20, 5.0), np.ones(80))) + rng.normal(0, 0.1, 100)
     means = series.reshape(-1, 5).mean(axis=1)
-    errors = [((means[d:] - means[d:].mean()) ** 2).sum() / (len(means) - d) ** 2 for d in range(len(means) - 4)]
+    errors = [((means[d:] - means[d:].mean()) ** 2).sum() / (len(means) - d) ** 2 for d in range(len(means) // 2 + 1)]
     assert mser5(series) == int(np.argmin(errors)) * 5
     assert mser5(series) in (20, 25)
+
+
+@pytest.mark.parametrize("n", [20, 30, 60, 120])
+def test_mser_keeps_a_steady_noisy_series(n: int) -> None:
+    rng = np.random.default_rng(8)
+    cuts = [mser5(rng.normal(1, 0.1, n)) for _ in range(300)]
+    assert sum(cut != 0 for cut in cuts) / 300 < 0.06
 
 
 def test_mser_leaves_a_steady_series_alone() -> None:
@@ -32,6 +39,8 @@ def test_mser_leaves_a_steady_series_alone() -> None:
 
 def test_mser_refuses_a_series_that_never_settles() -> None:
     assert mser5(np.arange(100.0) ** 2) is None
+    assert mser5(1 + np.arange(20.0) / 20) is None
+    assert mser5(np.arange(60.0, 0, -1)) is None
 
 
 def test_mser_needs_twenty_points() -> None:

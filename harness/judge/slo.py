@@ -11,9 +11,9 @@ import numpy as np
 from harness.judge.expression import Expression
 from harness.metrics.analysis import Analysis
 from harness.metrics.catalogue import METRICS, scalar
-from harness.metrics.distribution import quantile_interval
+from harness.metrics.distribution import quantile_interval, tail_samples
 from harness.metrics.goodput import Limit
-from harness.metrics.intervals import Z95, effective_samples, mean_bounds, share_bounds
+from harness.metrics.intervals import Z95, mean_bounds, share_bounds
 from harness.metrics.quantiles import quantile, sample_floor
 from harness.metrics.samples import Values
 from harness.metrics.summary import SloResult, SloVerdict
@@ -118,7 +118,7 @@ def _percentile(values: Values, q: float, missed: int) -> Estimate:
     if low is None or high is None:
         far = max(q, 1 - q)
         needed = math.ceil(Z95**2 * far / (1 - far))
-        n_eff = effective_samples(values > middle)
+        n_eff = tail_samples(values, ordered, q)
         reason = f"needs {needed} independent samples for an interval, has {n_eff:.0f}" + (f"; {reason}" * bool(reason))
     return Estimate(value=middle, low=low, high=high, reason=reason)
 

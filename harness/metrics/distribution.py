@@ -29,7 +29,7 @@ def distribution(values: NDArray[Any], unit: str) -> MetricStats:
         stddev=float(ordered.std(ddof=1, dtype=np.float64)) if n > 1 else None,
         min=float(ordered[0]),
         max=float(ordered[-1]),
-        n_eff=effective_samples(values > quantile(ordered, 0.5)),
+        n_eff=tail_samples(values, ordered, 0.5),
         **told,
     )
     for name in _WITH_INTERVAL:
@@ -46,8 +46,14 @@ def quantile_interval(values: NDArray[Any], ordered: NDArray[Any], q: float) -> 
     A tail holds few values, so correlation is hard to see there and n_eff easily too large. A bound is therefore
     told only where the median's n_eff, which sees it well, would find it inside the sample too.
     """
-    n_eff = effective_samples(values > quantile(ordered, q))
-    cautious = min(n_eff, effective_samples(values > quantile(ordered, 0.5)))
+    n_eff = tail_samples(values, ordered, q)
+    cautious = min(n_eff, tail_samples(values, ordered, 0.5))
     low, high = quantile_bounds(ordered, q, n_eff)
     sure_low, sure_high = quantile_bounds(ordered, q, cautious)
     return (None if sure_low is None else low, None if sure_high is None else high)
+
+
+def tail_samples(values: NDArray[Any], ordered: NDArray[Any], q: float) -> float:
+    """n_eff of a quantile: that of the indicator of the values beyond it, on the side of the shorter tail."""
+    middle = quantile(ordered, q)
+    return effective_samples(values > middle if q >= 0.5 else values < middle)

@@ -7,6 +7,7 @@ Follows the WHATWG event-stream format as far as inference servers use it: LF, C
 from __future__ import annotations
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class EventTooLarge(Exception):
@@ -16,12 +17,13 @@ class EventTooLarge(Exception):
 class EventStream:
     """An incremental reader. `feed` takes a piece and its stamp and gives the events that ended in it."""
 
-    __slots__ = ("_data", "_line", "_size", "_skip_lf", "_start")
+    __slots__ = ("_data", "_kept", "_line", "_size", "_skip_lf", "_start")
 
     def __init__(self) -> None:
         self._line: list[bytes] = []  # of the line under way
         self._data: list[bytes] = []  # data lines of the event under way
-        self._size = 0
+        self._kept = 0  # bytes of those data lines
+        self._size = 0  # and of the line under way
         self._skip_lf = False  # the last piece ended with CR: a LF that follows belongs to it
         self._start = True
 
@@ -39,12 +41,9 @@ class EventStream:
         return self._general(piece)
 
     def _general(self, piece: bytes) -> list[bytes]:
-        if self._skip_lf:
+        if self._skip_lf and piece:
             self._skip_lf = False
             piece = piece.removeprefix(b"\n")
-        if self._start and piece:
-            self._start = False
-            piece = piece.removeprefix(b"\xef\xbb\xbf")
         events: list[bytes] = []
         if b"\r" in piece:
             self._skip_lf = piece.endswith(b"\r")
@@ -55,11 +54,15 @@ class EventStream:
                 self._line.append(line)
                 line = b"".join(self._line)  # noqa: PLW2901
                 self._line.clear()
+                self._size = self._kept
+            if self._start:
+                self._start = False
+                line = line.removeprefix(_BYTE_ORDER_MARK)  # noqa: PLW2901
             if not line:
                 if self._data:
                     events.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
                     self._data.clear()
-                self._size = 0
+                self._size = self._kept = 0
             elif line.startswith(b"data"):
                 self._take(line)
         if rest:
@@ -71,7 +74,8 @@ class EventStream:
         name, _, value = line.partition(b":")
         if name == b"data":
             self._data.append(value.removeprefix(b" "))
-            self._grow(len(value))
+            self._grow(len(line))
+            self._kept = self._size
 
     def _grow(self, size: int) -> None:
         self._size += size
@@ -81,6 +85,8 @@ class EventStream:
     def rest(self) -> bytes:
         """What is left over when the stream has ended: data of an event that no blank line ended."""
         tail = b"".join(self._line)
+        if self._start:
+            tail = tail.removeprefix(_BYTE_ORDER_MARK)
         if tail.startswith(b"data:"):
             self._data.append(tail[5:].removeprefix(b" "))
         self._line.clear()

@@ -255,7 +255,9 @@ class TelemetryConfig(Section):
     )
     dcgm: str | None = Field(default=None, description="URL of a DCGM exporter's metrics page, for GPUs elsewhere")
     power_command: str | None = Field(
-        default=None, min_length=1, description="Shell command that prints watts of the whole box: a smart plug, a board"
+        default=None,
+        min_length=1,
+        description="Shell command that prints watts of the whole box, e.g. from a smart plug",
     )
     pue: float | None = Field(default=None, ge=1, description="Power usage effectiveness of the target's data centre")
     carbon: float | None = Field(default=None, ge=0, description="Carbon intensity of its power, in gCO2 per kWh")

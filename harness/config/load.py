@@ -189,7 +189,7 @@ def _validated(data: dict[str, Any], name: str, origins: dict[str, str]) -> Expe
     except ValidationError as error:
         raise _error(problems(error, data), name, origins) from None
     found = [
-        Problem(f"sweep.{path}", f"no such value to sweep. {keys.nearest(data, tuple(path.split('.')))}")
+        Problem(f"sweep.{path}", f"no such value to sweep. {keys.nearest(data, tuple(path.split('.')))}".strip())
         for path in experiment.sweep or ()
         if path.startswith("sweep") or not keys.known(data, tuple(path.split(".")))
     ]

@@ -95,7 +95,7 @@ def _wanted(item: dict[str, Any]) -> str:
         return _alternatives(context["expected"])
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]
-        return f"{words} {context[bound]}"
+        return f"{words} {_figure(context[bound])}"
     if kind == "string_pattern_mismatch":
         return f"of the form {context['pattern']}"
     if kind == "int_from_float":
@@ -135,9 +135,11 @@ def _shown(value: Any, path: str) -> str:
     """The value as it was given, shortened; never one that may be a secret."""
     if path.startswith(("backend.headers", "backend.launch.env")) or references.names_a_secret(path.rpartition(".")[2]):
         return "the value"
-    text = repr(value)
     if value is None:
         return "nothing"
-    if isinstance(value, bool):
-        text = str(value).lower()
+    text = str(value).lower() if isinstance(value, bool) else _figure(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _figure(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else repr(value)

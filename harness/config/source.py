@@ -56,6 +56,9 @@ for _name, _pattern, _first in _RESOLVERS:
         _class.add_implicit_resolver(
             _TAG + _name, re.compile(f"^(?:{_pattern})$"), ["" if c == "\0" else c for c in _first]
         )
+_Dumper.add_representer(  # PyYAML writes NEL and its like bare and reads them back as a space
+    str, lambda dumper, text: dumper.represent_scalar(_TAG + "str", text, style=None if text.isprintable() else '"')
+)
 _Loader.add_constructor(_TAG + "int", lambda loader, node: int(node.value.replace("_", "")))
 _Loader.add_constructor(_TAG + "float", lambda loader, node: float(node.value.replace("_", "")))
 

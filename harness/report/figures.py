@@ -46,6 +46,8 @@ def amount(value: float | None, unit: str) -> str:
         return format_share(value)
     if _CURRENCY.match(unit):
         return format_money(value, unit)
+    if unit == "count" and value == int(value):
+        return whole(int(value))
     return format_number(value) if unit in _BARE else f"{format_number(value)} {unit}"
 
 

@@ -148,8 +148,8 @@ def _words(summary: Summary) -> str:
     warnings = sum(finding.severity == "warning" for finding in findings)
     trust = {
         "valid": "Nothing was found that speaks against these figures.",
-        "suspect": f"Use these figures with care: {count(errors + warnings, 'finding')} below may have changed them.",
-        "invalid": f"Do not use these figures: {count(errors or warnings, 'finding')} below show why.",
+        "suspect": f"Use these figures with care: see {count(errors + warnings, 'finding')} below.",
+        "invalid": f"Do not use these figures: see {count(errors or warnings, 'finding')} below.",
     }[summary.validity.verdict]
     failed = [clean(result.expr, 60) for result in summary.slo if result.verdict == "fail"]
     unsure = [clean(result.expr, 60) for result in summary.slo if result.verdict == "inconclusive"]
@@ -191,7 +191,7 @@ def _warnings(summary: Summary, around: Circumstances) -> list[Line]:
     return lines
 
 
-_METRIC = re.compile(r"^\s*(?:\w+\()?\s*([a-z0-9_]+(?:\.[a-z_]+)*)")
+_METRIC = re.compile(r"^\s*(?:\w+\()?\s*([a-z0-9_]+(?:\.[a-z0-9_]+)*)")
 
 
 def _slo_line(result: SloResult, summary: Summary) -> Line:
@@ -239,7 +239,7 @@ def _asked(summary: Summary, experiment: Mapping[str, Any]) -> str:
     if load.get("rate") is not None:
         process = str(load.get("arrivals", "poisson"))
         process = "Poisson" if process == "poisson" else process
-        parts.append(f"open load: {format_number(float(load['rate']))}/s arriving ({clean(process, 20)})")
+        parts.append(f"open load: {float(load['rate']):g}/s arriving ({clean(process, 20)})")
     elif load.get("concurrency") is not None:
         parts.append(f"closed load: {clean(load['concurrency'])} at once")
     if summary.run.window_s:

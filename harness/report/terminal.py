@@ -62,7 +62,7 @@ def lay_out(story: Story) -> list[Spans]:
 
 
 def _marked(line: Line) -> Span:
-    return f"{line.mark} {line.text}", line.tone
+    return _cut(f"{line.mark} {line.text}", WIDTH - 1), line.tone
 
 
 def _verdict(story: Story) -> list[Spans]:

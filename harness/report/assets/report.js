@@ -21,8 +21,18 @@
     values: (_, ticks) => ticks.map((v) => (v == null ? "" : show(v))),
     ...more,
   });
-  // On a logarithmic axis only 1, 2 and 5 of each decade are labelled.
-  const round = (_, splits) => splits.map((v) => (/^[125]/.test(v.toExponential()) ? v : null));
+  // A logarithmic axis has its ticks at 1, 2 and 5 of each decade; at 1 alone where it is short of room.
+  const decades = (plot, index, low, high) => {
+    const ticks = [];
+    const room = (index === 0 ? plot.width / 75 : plot.height / 30) / Math.max(1, Math.log10(high / low));
+    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
+      for (const factor of room >= 3 ? [1, 2, 5] : [1]) {
+        const tick = Number(`${factor}e${power}`);
+        if (tick >= low && tick <= high) ticks.push(tick);
+      }
+    return ticks;
+  };
+  const every = (_, ticks) => ticks;
 
   // What is not measured is shaded.
   const shade = ([from, to]) => (plot) => {
@@ -56,7 +66,7 @@
       columns: [data.cdf.x, ...names.map((name) => data.cdf.series[name])],
       height: 300,
       scales: { x: { time: false, distr: 3, range: (_, low, high) => [low, high] }, y: { range: [0, 1.02] } },
-      axes: [axis(seconds, { filter: round, space: 60 }), axis(percent, { size: 58 })],
+      axes: [axis(seconds, { splits: decades, filter: every }), axis(percent, { size: 58 })],
       series: [
         { label: "time", value: (_, v) => seconds(v) },
         ...names.map((label, i) => ({ label, stroke: strokes[i], width: 2, value: (_, v) => percent(v) })),
@@ -97,7 +107,7 @@
         x: { time: false, distr: 3, range: (_, low, high) => [low, high] },
         y: { distr: 3, range: (_, low, high) => [low * 0.9, high * 1.1] },
       },
-      axes: [axis(number, { filter: round, space: 50 }), axis(seconds, { size: 66, filter: round })],
+      axes: [axis(number, { splits: decades, filter: every }), axis(seconds, { size: 66, splits: decades, filter: every })],
       series: [{ label: "input tokens", value: (_, v) => number(v) }, ...parts.series],
     };
   };

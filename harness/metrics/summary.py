@@ -118,9 +118,22 @@ class CostFigures(msgspec.Struct, kw_only=True):
 
 
 class EnergyFigures(msgspec.Struct, kw_only=True):
+    """Of the measured window. `joules` are those of the devices in `by_device`; `net_joules` are less what they draw
+    idle, `facility_joules` times the PUE. gCO2 are those of the facility where a PUE is given."""
+
     joules: float | None = None
     j_per_output_token: float | None = None
     j_per_session: float | None = None
+    j_per_good_session: float | None = None
+    j_per_request: float | None = None
+    watts: float | None = None
+    idle_watts: float | None = None
+    net_joules: float | None = None
+    net_j_per_output_token: float | None = None
+    pue: float | None = None
+    facility_joules: float | None = None
+    g_co2: float | None = None
+    by_device: dict[str, float | None] = {}
     source: str = ""
 
 

@@ -17,9 +17,10 @@ def tally(table: RecordTable, sessions: SessionTable, window: Window, manifest: 
     failed = counted & (table.status == FAILED)
     errors = np.bincount(table.error[failed & (table.error >= 0)], minlength=len(table.names["error"]))
     planned = manifest.planned_sessions
+    warmup = max(manifest.warmup_sessions, int((~window.counted).sum()))
     return Counts(
         sessions=SessionCounts(
-            planned=None if planned is None else max(planned - manifest.warmup_sessions, 0),
+            planned=None if planned is None else max(planned - warmup, 0),
             finished=int((window.counted & sessions.whole).sum()),
             failed=int((window.counted & sessions.failed).sum()),
         ),

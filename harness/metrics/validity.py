@@ -166,14 +166,10 @@ def _coalesced(evidence: Evidence) -> float | None:
     return int(evidence.table.coalesced[evidence.rows].sum()) / events if events else None
 
 
-def _fact(source: str, key: str) -> Callable[[Evidence], float | None]:
-    """A number that was measured on the machine and noted in the manifest; None where it was not."""
-
-    def value(evidence: Evidence) -> float | None:
-        noted = getattr(evidence.manifest, source).get(key)
-        return None if noted is None else float(noted)
-
-    return value
+def _steal(evidence: Evidence) -> float | None:
+    """Share of CPU time that the hypervisor took, as noted in the manifest; None where it could not be read."""
+    noted = evidence.manifest.machine.get("steal_share")
+    return None if noted is None else float(noted)
 
 
 def _constant(limit: float) -> Callable[[Evidence], float]:
@@ -218,16 +214,16 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "steal",
-        _fact("machine", "steal_share"),
+        _steal,
         _constant(0.01),
         "the hypervisor took {value:.1%} of this machine's CPU time away",
         "measure on a machine of your own, or at a quieter time",
     ),
     Rule(
         "clock_step",
-        _fact("clock", "step_s"),
-        _constant(0.001),
-        "the wall clock was stepped by {value:.4f} s during the run: kernel stamps are that uncertain",
+        lambda evidence: evidence.worst("clock_steps"),
+        _constant(0),
+        "the wall clock was stepped {value:.0f} times: kernel stamps around a step are off by its size",
         "let the clock settle (chrony, ntpd) before the run, or set load.kernel_stamps: false",
         error=False,
         half=False,

@@ -122,7 +122,7 @@ def test_falling_behind_the_planned_rate() -> None:
 
 
 def test_facts_of_machine_and_clock() -> None:
-    told = manifest(machine={"steal_share": 0.02}, clock={"step_s": 0.5})
+    told = manifest(Health(clock_steps=2), machine={"steal_share": 0.02})
     assert severities(analysis_of(calls(), told)) == {"steal": "error", "clock_step": "warning"}
 
 

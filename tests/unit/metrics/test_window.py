@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from harness.metrics.sessions import session_table
+from harness.metrics.summarise import analyse_records
 from harness.metrics.table import RecordTable
 from harness.metrics.terms import Terms
 from harness.metrics.window import DRAIN, MEASURE, WARMUP, Window, measured_window
@@ -96,6 +97,13 @@ def test_warmup_by_time() -> None:
     window = window_of(LOOP, manifest((0.5, 5)), Terms(concurrency=2, ramp_s=0.5, warmup_s=2.0))
     assert span(window) == (3, 5)  # the first session after ramp + warm-up
     assert window.counted.tolist() == [False, False, False, True, True]
+
+
+def test_sessions_of_a_timed_warmup_are_not_planned_for() -> None:
+    told = manifest((0.5, 5))
+    told.planned_sessions = 5
+    analysis = analyse_records(LOOP, told, Terms(concurrency=2, ramp_s=0.5, warmup_s=2.0))
+    assert analysis.summary.counts.sessions.planned == analysis.summary.counts.sessions.finished == 2
 
 
 def test_open_from_ramp_to_the_end_of_arrivals() -> None:

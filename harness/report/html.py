@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import to_builtins
+
 from harness.metrics.summary import MetricStats, Summary
 from harness.report import charts
 from harness.report.analysed import story_of
@@ -165,6 +167,7 @@ def _facts(analysis: Analysis) -> dict[str, Any]:
         "clock": _pairs(manifest.clock),
         "settings": _pairs(manifest.settings),
         "cost_rows": _cost_rows(analysis.summary),
+        "energy_rows": _energy_rows(analysis.summary),
         "engine_rows": _pairs(analysis.summary.server or {}),
     }
 
@@ -197,3 +200,8 @@ def _cost_rows(summary: Summary) -> list[tuple[str, str]]:
     told |= {f"1M tokens, used {share} %": value for share, value in cost.at_utilisation.items()}
     currency = clean(cost.currency, 8)
     return [(clean(name), format_money(value, currency)) for name, value in told.items() if value is not None]
+
+
+def _energy_rows(summary: Summary) -> list[tuple[str, str]]:
+    """Whatever of the energy figures is known, by the names of summary.json."""
+    return _pairs(to_builtins(summary.energy)) if summary.energy else []

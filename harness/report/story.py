@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.metrics.catalogue import METRICS, SCALARS
-from harness.metrics.summary import CostFigures, Finding, SloResult, Summary
-from harness.report.figures import Figure, amount, clean, count, figure, interval, spread, whole
-from harness.units import format_duration, format_money, format_number, format_share
+from harness.metrics.summary import Finding, SloResult, Summary
+from harness.report import sentences
+from harness.report.figures import Figure, amount, clean, count, figure, interval, whole
+from harness.units import format_share
 
 Tone = Literal["good", "warn", "bad", "plain"]
 
@@ -24,17 +25,6 @@ _SEVERITY: Mapping[str, Tone] = {"error": "bad", "warning": "warn", "info": "pla
 _VERDICT: Mapping[str, Tone] = {"valid": "good", "suspect": "warn", "invalid": "bad"}
 _SLO: Mapping[str, Tone] = {"pass": "good", "fail": "bad", "inconclusive": "warn", "skipped": "plain"}
 
-_SIZES = ("turns", "steps", "width", "rounds")
-_RATES: Mapping[str, str] = {
-    "output_tokens_per_s": "tok/s out",
-    "total_tokens_per_s": "tok/s total",
-    "requests_per_s": "requests/s",
-    "goodput_requests_per_s": "good requests/s",
-    "sessions_per_hour": "sessions/h",
-    "goodput_sessions_per_hour": "good sessions/h",
-    "offered_sessions_per_s": "offered sessions/s",
-    "achieved_sessions_per_s": "achieved sessions/s",
-}
 QUANTITIES = ("p50", "p95", "p99")
 
 
@@ -103,7 +93,7 @@ class Circumstances:
 
 def tell(summary: Summary, around: Circumstances) -> Story:
     """The story of a run."""
-    load = _section(around.experiment, "load")
+    load = sentences.section(around.experiment, "load")
     open_load = load.get("rate") is not None or (not load and "ttft_intended" in summary.metrics)
     return Story(
         name=clean(summary.run.name or summary.run.id, 64),
@@ -112,15 +102,15 @@ def tell(summary: Summary, around: Circumstances) -> Story:
         slo_verdict=_slo_verdict(summary.slo),
         warnings=_warnings(summary, around),
         slo=[_slo_line(result, summary) for result in (*summary.slo, *summary.gate)],
-        target=_target(summary),
-        asked=_asked(summary, around.experiment),
-        requests=_requests(summary),
+        target=sentences.target(summary),
+        asked=sentences.asked(summary, around.experiment),
+        requests=sentences.requests(summary),
         rows=_rows(summary, open_load),
         time_shares=around.time_shares,
-        rates=_rates(summary),
-        throughput=_throughput(summary),
-        cost=_cost(summary.cost),
-        energy=_energy(summary),
+        rates=sentences.rates(summary),
+        throughput=sentences.throughput(summary),
+        cost=sentences.cost(summary.cost),
+        energy=sentences.energy(summary),
         errors=_errors(summary, around.error_examples),
         findings=[
             _finding(finding) for finding in _by_severity(summary.validity.findings) if not _said(finding, summary)
@@ -130,11 +120,6 @@ def tell(summary: Summary, around: Circumstances) -> Story:
         open_report=_open(around),
         next_commands=_next(summary, around),
     )
-
-
-def _section(experiment: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = experiment.get(name)
-    return value if isinstance(value, Mapping) else {}
 
 
 def _verdict(summary: Summary) -> Line:
@@ -220,42 +205,6 @@ def _unit(expr: str, summary: Summary) -> str:
     return ""
 
 
-def _target(summary: Summary) -> str:
-    target = summary.target
-    engine = " ".join(filter(None, (target.engine or target.backend, target.engine_version)))
-    return " · ".join(clean(part, 60) for part in (engine, target.model, target.url) if part)
-
-
-def _asked(summary: Summary, experiment: Mapping[str, Any]) -> str:
-    """`118 sessions (map_reduce, width 8), 32 at once, 60.0 s measured`."""
-    sessions = summary.counts.sessions
-    workload, load = _section(experiment, "workload"), _section(experiment, "load")
-    text = count(sessions.finished + sessions.failed, "session")
-    if workload:
-        kind = [str(workload.get("kind", ""))]
-        kind += [f"{key} {workload[key]}" for key in _SIZES if _plain(workload.get(key))]
-        text += f" ({clean(', '.join(kind), 60)})"
-    parts = [text]
-    if load.get("rate") is not None:
-        process = str(load.get("arrivals", "poisson"))
-        process = "Poisson" if process == "poisson" else process
-        parts.append(f"open load: {float(load['rate']):g}/s arriving ({clean(process, 20)})")
-    elif load.get("concurrency") is not None:
-        parts.append(f"closed load: {clean(load['concurrency'])} at once")
-    if summary.run.window_s:
-        parts.append(f"{format_duration(summary.run.window_s)} measured")
-    return ", ".join(parts)
-
-
-def _plain(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _requests(summary: Summary) -> str:
-    requests = summary.counts.requests
-    return f"{count(requests.sent, 'request')} · {whole(requests.failed)} failed"
-
-
 def _rows(summary: Summary, open_load: bool) -> list[Row]:
     """At most five metrics: what the user feels first."""
     metrics = summary.metrics
@@ -269,67 +218,6 @@ def _rows(summary: Summary, open_load: bool) -> list[Row]:
         for key in keys
         if key in metrics and metrics[key].n
     ]
-
-
-def _rates(summary: Summary) -> list[tuple[str, Figure]]:
-    """Every rate that was measured, with its interval where it has one."""
-    told = []
-    for name, words in _RATES.items():
-        value = getattr(summary.rates, name)
-        if value is not None:
-            ci95 = summary.rates_ci95.get(name)
-            half = spread(value, ci95, "") if ci95 else ""
-            told.append((words, Figure(format_number(value), half, interval(ci95, ""), value=value)))
-    return told
-
-
-def _throughput(summary: Summary) -> str:
-    """The rates in a line; where there is goodput, it stands for all sessions."""
-    hidden = {"good requests/s", "offered sessions/s", "achieved sessions/s"}
-    if summary.rates.goodput_sessions_per_hour is not None:
-        hidden.add("sessions/h")
-    bare = {"tok/s total", "requests/s"}
-    parts = [
-        f"{told.text} {told.spread if words not in bare else ''}".strip() + f" {words}"
-        for words, told in _rates(summary)
-        if words not in hidden
-    ]
-    if parts and summary.tokens.source == "estimate":
-        parts.append("tokens are estimated")
-    return " · ".join(parts)
-
-
-def _cost(cost: CostFigures | None) -> str:
-    if cost is None or cost.total is None:
-        return ""
-
-    def money(value: float | None) -> str:
-        return format_money(value, clean(cost.currency, 8))
-
-    told = (
-        (cost.per_1m_tokens, "per 1M tokens"),
-        (cost.per_1m_output_tokens, "per 1M out"),
-        (cost.per_good_session, "per good session"),
-        (cost.per_session if cost.per_good_session is None else None, "per session"),
-    )
-    parts = [f"{money(value)} {what}" for value, what in told if value is not None]
-    half = cost.at_utilisation.get("50")
-    basis = {"gpu_hour": "rented", "owned": "owned", "price": "by price list"}[cost.basis]
-    if half is not None:
-        basis += f", used 100 %; at 50 %: {money(half)} per 1M tokens"
-    return f"{' · '.join(parts) or money(cost.total)}  ({basis})"
-
-
-def _energy(summary: Summary) -> str:
-    energy = summary.energy
-    if energy is None or energy.joules is None:
-        return ""
-    parts = []
-    if energy.j_per_output_token is not None:
-        parts.append(f"{format_number(energy.j_per_output_token)} J per output token")
-    if energy.j_per_session is not None:
-        parts.append(f"{format_number(energy.j_per_session)} J per session")
-    return " · ".join(parts or [f"{format_number(energy.joules)} J"])
 
 
 def _errors(summary: Summary, examples: Mapping[str, str]) -> list[Line]:

@@ -1,7 +1,8 @@
 """One TCP connection of the harness wire. The hot path of the whole tool: `_readable` runs once a read.
 
 Per read it does three things: receive, stamp, keep. Only a read that may be the last of its answer (every chunked
-message ends with CRLF CRLF), or one of an answer that is not chunked, is looked at any closer.
+message ends with CRLF CRLF; a shorter read may be the end of that), or one of an answer that is not chunked, is
+looked at any closer.
 """
 
 from __future__ import annotations
@@ -57,7 +58,6 @@ class Connection:
         "connected_ns",
         "exchange",
         "open",
-        "used",
     )
 
     def __init__(self, wire: HarnessWire) -> None:
@@ -65,7 +65,6 @@ class Connection:
         self._clock = wire.kernel_clock
         self._pending = b""
         self.exchange: Exchange | None = None
-        self.used = 0  # answers it has brought
         self.open = False
         self.connected_ns = 0
         self.connect_ns = 0
@@ -189,11 +188,10 @@ class Connection:
         exchange.stamps.append(stamp)
         exchange.bytes_in += len(data)
         http = exchange.http
-        if http is not None and http.chunked:
-            if data[-4:] != b"\r\n\r\n" and (len(data) > 3 or not _tail_ends(exchange.parts)):
-                if len(exchange.parts) == _PILE and exchange.progress is not None:
-                    exchange.progress(exchange)
-                return
+        if http is not None and http.chunked and len(data) > 3 and data[-4:] != b"\r\n\r\n":
+            if len(exchange.parts) == _PILE and exchange.progress is not None:
+                exchange.progress(exchange)
+            return
         self._look(exchange, stamp)
 
     def _look(self, exchange: Exchange, stamp: int) -> None:
@@ -227,8 +225,7 @@ class Connection:
 
     def _finish(self, exchange: Exchange, stamp: int, *, reusable: bool) -> None:
         self.exchange = None
-        self.used += 1
-        if reusable and not self._pending:
+        if reusable and self._wire.reuse and not self._pending:
             self._wire.idle.append(self)
         else:
             self.close()
@@ -237,10 +234,10 @@ class Connection:
     # -- ending
 
     def lost(self, error: str, detail: str | None = None) -> None:
-        """The connection is gone. An untouched request on a connection that was used before is sent again."""
+        """The connection is gone. An untouched request on a connection that stood before it is sent again."""
         exchange = self.exchange
         self.exchange = None
-        stale = self.used > 0 and exchange is not None and not exchange.bytes_in
+        stale = exchange is not None and not exchange.bytes_in and 0 < self.connected_ns < exchange.sent_ns
         self.close()
         if exchange is None:
             self._wire.dropped(self)
@@ -256,8 +253,3 @@ class Connection:
             self._wire.loop.remove_hot(self._fd)
             self._sock.close()
             self._fd = -1
-
-
-def _tail_ends(parts: list[bytes]) -> bool:
-    """Whether the last reads together end with CRLF CRLF, where the very last is shorter than that."""
-    return b"".join(parts[-4:])[-4:] == b"\r\n\r\n"

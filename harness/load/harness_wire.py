@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from harness.load.tls import TlsConnection, context_for
 from harness.load.wire import Endpoint
 
 _REFRESH_S = 0.25
+_CONNECT_S = 2.0
 
 
 class HarnessWire:
@@ -36,6 +38,7 @@ class HarnessWire:
         self.tls_context: ssl.SSLContext | None = context_for(endpoint.verify) if self._tls else None
         self.server_name = self._host
         self.address: tuple[int, Any] = (socket.AF_INET, ("", 0))
+        self.reuse = endpoint.reuse
         self.idle: list[Connection] = []
         self.connects = 0
         self.resends = 0
@@ -43,7 +46,6 @@ class HarnessWire:
         self._timer: asyncio.TimerHandle | None = None
         self._warming: set[Connection] = set()
         self._warm: asyncio.Future[None] | None = None
-        self._failed: str | None = None
 
     def _head_lines(self, headers: Mapping[str, str]) -> bytes:
         """Header lines that are the same for every request."""
@@ -68,7 +70,7 @@ class HarnessWire:
             found = await self.loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise TargetError(f"cannot resolve {self._host}: {error.strerror or error}") from error
-        self.address = (found[0][0], found[0][4])
+        self.address = await self._answering([(family, address) for family, _, _, _, address in found])
         if self.kernel_clock is not None:
             self._refresh()
         if connections > 0:
@@ -79,16 +81,24 @@ class HarnessWire:
                 await self._warm
             self._warm = None
 
+    async def _answering(self, addresses: list[tuple[int, Any]]) -> tuple[int, Any]:
+        """The first address that takes a connection: `localhost` is often two, with a server on one of them."""
+        for family, address in addresses if len(addresses) > 1 else ():
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setblocking(False)
+                with suppress(OSError):
+                    await asyncio.wait_for(self.loop.sock_connect(probe, address), _CONNECT_S)
+                    return family, address
+        return addresses[0]
+
     def _refresh(self) -> None:
         assert self.kernel_clock is not None
         self.kernel_clock.refresh()
         self._timer = self.loop.call_later(_REFRESH_S, self._refresh)
 
     def _open_spare(self) -> None:
-        try:
+        with suppress(OSError):  # whoever needs it will be told
             self._warming.add(self._connection())
-        except OSError as error:
-            self._failed = error_name(error)
 
     def _connection(self) -> Connection:
         self.connects += 1

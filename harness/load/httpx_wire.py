@@ -17,7 +17,6 @@ from harness.load.wire import Endpoint
 
 _ERRORS: list[tuple[type[Exception], str]] = [
     (httpx.ConnectTimeout, "connect_timeout"),
-    (httpx.RemoteProtocolError, "truncated_stream"),
     (httpx.ReadError, "connection_reset"),
     (httpx.WriteError, "connection_reset"),
     (httpx.TimeoutException, "timeout"),
@@ -31,6 +30,11 @@ def _name(error: Exception) -> str:
         if "certificate" in text or "ssl" in text:
             return "tls_failed"
         return "connection_refused" if "refused" in text or "attempts failed" in text else "connection_error"
+    if isinstance(error, httpx.RemoteProtocolError):
+        text = str(error)
+        if "disconnected" in text:
+            return "connection_closed"
+        return "truncated_stream" if "closed" in text else "bad_http"
     return next((name for kind, name in _ERRORS if isinstance(error, kind)), "connection_error")
 
 
@@ -76,10 +80,10 @@ class HttpxWire:
                 exchange.headers = {name.lower(): value for name, value in response.headers.raw}
                 exchange.first_byte_ns = now_ns()
                 exchange.bytes_out = len(exchange.payload)
-                async for piece in response.aiter_raw():
+                async for piece in response.aiter_bytes():
                     exchange.bodies.append(piece)
                     exchange.body_stamps.append(now_ns())
-                    exchange.bytes_in += len(piece)
+                    exchange.bytes_in = response.num_bytes_downloaded
         except asyncio.CancelledError:
             return
         except httpx.HTTPError as error:

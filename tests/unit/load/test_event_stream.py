@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,7 +59,7 @@ def test_no_split_changes_the_events(body: bytes, mark: bool, data: st.DataObjec
     whole, split = EventStream(), EventStream()
     expected = whole.feed(stream)
     edges = [0, *cuts, len(stream)]
-    pieces = [stream[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [stream[a:b] for a, b in pairwise(edges)]
     assert [event for piece in pieces for event in split.feed(piece)] == expected
     assert split.rest() == whole.rest()
 
@@ -90,8 +92,7 @@ def test_an_event_may_not_grow_without_end(piece: bytes, monkeypatch: pytest.Mon
     monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 100_000)
     stream = EventStream()
     with pytest.raises(EventTooLarge, match="MiB"):
-        for _ in range(400):
-            stream.feed(b"data: " + piece)
+        read_on(stream, *[b"data: " + piece] * 400)
 
 
 def test_the_limit_counts_each_byte_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,17 @@ def test_missing_extra_carries_the_exact_pip_line() -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("250ms", 0.25), ("2s", 2), ("1.5m", 90), ("1h", 3600), ("3", 3), (3, 3), (0.5, 0.5), ("10 us", 1e-5), ("5ns", 5e-9)],
+    [
+        ("250ms", 0.25),
+        ("2s", 2),
+        ("1.5m", 90),
+        ("1h", 3600),
+        ("3", 3),
+        (3, 3),
+        (0.5, 0.5),
+        ("10 us", 1e-5),
+        ("5ns", 5e-9),
+    ],
 )
 def test_durations(text: str | float, seconds: float) -> None:
     assert units.parse_duration(text) == pytest.approx(seconds)
@@ -163,7 +173,7 @@ def test_registry_names_and_loads() -> None:
 def test_registry_names_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"unknown workload kind 'chatt'\. Did you mean chat\?"):
         registry.load("harness.workloads", "chatt")
-    with pytest.raises(UsageError, match="Known: .*chat"):
+    with pytest.raises(UsageError, match=r"Known: .*chat"):
         registry.load("harness.workloads", "zzzz")
 
 

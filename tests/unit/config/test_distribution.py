@@ -51,11 +51,17 @@ def test_mean_is_the_mean_of_draws(kind: type[Distribution], shape: dict[str, An
 
 
 def test_quantiles_are_those_of_the_textbook() -> None:
-    assert Distribution.model_validate({"dist": "lognormal", "median": 60, "sigma": 1}).quantile(0.5) == pytest.approx(60)
+    assert Distribution.model_validate({"dist": "lognormal", "median": 60, "sigma": 1}).quantile(0.5) == pytest.approx(
+        60
+    )
     upper = Distribution.model_validate({"dist": "lognormal", "median": 60, "sigma": 1}).quantile(0.841344746)
     assert upper == pytest.approx(60 * math.e)
-    assert Distribution.model_validate({"dist": "normal", "mean": 5, "stddev": 2}).quantile(0.975) == pytest.approx(8.92, abs=0.001)
-    assert Distribution.model_validate({"dist": "exponential", "mean": 2}).quantile(0.5) == pytest.approx(2 * math.log(2))
+    assert Distribution.model_validate({"dist": "normal", "mean": 5, "stddev": 2}).quantile(0.975) == pytest.approx(
+        8.92, abs=0.001
+    )
+    assert Distribution.model_validate({"dist": "exponential", "mean": 2}).quantile(0.5) == pytest.approx(
+        2 * math.log(2)
+    )
     geometric = Distribution.model_validate({"dist": "geometric", "mean": 4})
     assert [geometric.quantile(u) for u in (0.0, 0.24, 0.26, 0.5)] == [1, 1, 2, 3]  # P(N <= 2) = 1 - 0.75^2 = 0.4375
     choice = Distribution.model_validate({"dist": "choice", "values": [5, 1], "weights": [1, 3]})
@@ -99,7 +105,11 @@ def test_what_a_scalar_means() -> None:
         (TokenDist, {"dist": "lognormal", "median": 3}, "lognormal needs sigma"),
         (TokenDist, {"dist": "normal"}, "normal needs mean and stddev"),
         (TokenDist, {"median": 3}, "needs the key dist"),
-        (TokenDist, {"dist": "geometric", "mean": 2, "sigma": 1}, r"geometric has no sigma \(it takes mean, min, max\)"),
+        (
+            TokenDist,
+            {"dist": "geometric", "mean": 2, "sigma": 1},
+            r"geometric has no sigma \(it takes mean, min, max\)",
+        ),
         (TokenDist, {"dist": "geometric", "mean": 0.5}, "must be at least 1"),
         (Distribution, {"dist": "geometric", "mean": 0.5}, "mean of geometric must be at least 1"),
         (TokenDist, {"dist": "lognormal", "median": 3, "sigma": -1}, "sigma must not be negative"),

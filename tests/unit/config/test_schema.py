@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import BaseModel, TypeAdapter
 from typer.testing import CliRunner
 
 from harness import assets, registry
 from harness.cli.app import app
-from harness.config import source
-from harness.config.keys import fields, models, places
+from harness.config import BackendConfig, Experiment, WorkloadConfig, source
+from harness.config.distribution import Distribution
+from harness.config.keys import fields, models
 from harness.config.schema import config_schema
 from harness.errors import MissingExtra
 
@@ -28,7 +31,7 @@ def fits(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> bool:
         return False
     if "oneOf" in schema and sum(fits(value, each, root) for each in schema["oneOf"]) != 1:
         return False
-    if "const" in schema and value != schema["const"] or "enum" in schema and value not in schema["enum"]:
+    if value != schema.get("const", value) or value not in schema.get("enum", [value]):
         return False
     kinds = {"object": dict, "array": list, "string": str, "number": (int, float), "integer": int, "boolean": bool}
     kinds["null"] = type(None)
@@ -114,43 +117,75 @@ def test_harness_schema_prints_json(what: str) -> None:
     assert json.loads(result.stdout)["$defs"]
 
 
-def test_every_key_has_its_description_and_its_row_in_the_docs() -> None:
-    text = DOCS.read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `([\w.]+)` \|(.*)$", text, re.MULTILINE))
-    wanted = set()
-    for backend in registry.names("harness.backends"):
-        for workload in registry.names("harness.workloads"):
-            data = {"backend": {"kind": backend}, "workload": {"kind": workload}}
-            wanted |= {".".join(path) for path in places(data)}
-    sections = {path for path in wanted if any(other.startswith(f"{path}.") for other in wanted)}
-    assert set(rows) == wanted - sections
+def told_rows() -> dict[str, dict[str, tuple[str, str]]]:
+    """docs/config.md: heading -> key -> (default, example)."""
+    rows: dict[str, dict[str, tuple[str, str]]] = {}
+    heading = ""
+    for line in DOCS.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            heading = line.strip("# ")
+        elif match := re.match(r"\| `([\w.]+)` \|[^|]+\|([^|]*)\|([^|]*)\|$", line):
+            rows.setdefault(heading, {})[match[1]] = (match[2].strip(), match[3].strip())
+    return rows
 
 
-def test_every_default_in_the_docs_is_the_one_in_the_code() -> None:
-    text = DOCS.read_text(encoding="utf-8")
-    told = {key: default.strip() for key, default in re.findall(r"^\| `([\w.]+)` \|[^|]*\|([^|]*)\|", text, re.MULTILINE)}
-    for group, section in (("harness.backends", "backend"), ("harness.workloads", "workload")):
-        for kind in registry.names(group):
-            for key, field in fields(registry.load(group, kind).Params).items():
-                if f"{section}.{key}" in told and key != "kind":
-                    _same(told[f"{section}.{key}"], field, f"{section}.{key}")
-    from harness.config import Experiment
-
+def real_rows() -> dict[str, dict[str, Any]]:
+    """The same from the models: heading -> key -> pydantic's field."""
+    rows: dict[str, dict[str, Any]] = {"The whole": {}}
     for key, field in fields(Experiment).items():
-        if key in told:
-            _same(told[key], field, key)
-        for model in models(field.annotation):
-            for inner, its in fields(model).items():
-                if f"{key}.{inner}" in told and key not in ("backend", "workload"):
-                    _same(told[f"{key}.{inner}"], its, f"{key}.{inner}")
+        inner = next(models(field.annotation), None)
+        if inner is None:
+            rows["The whole"][key] = field
+        else:
+            rows[key] = dict(_below(key, inner))
+    for section, base in (("backend", BackendConfig), ("workload", WorkloadConfig)):
+        for kind in registry.names(f"harness.{section}s"):
+            own = {
+                f"{section}.{key}": field
+                for key, field in fields(registry.load(f"harness.{section}s", kind).Params).items()
+                if key not in fields(base)
+            }
+            if own:
+                rows[f"{section}.kind: {kind}"] = own
+    return rows
 
 
-def _same(told: str, field: Any, path: str) -> None:
-    default = field.get_default(call_default_factory=True)
-    if field.is_required():
-        assert told == "required", path
-    elif default is None or default in ({}, []):
-        assert told == "–", path
-    else:
-        plain = default.model_dump(mode="json") if hasattr(default, "model_dump") else default
-        assert source.read(told.strip("`"), source=path) == plain, path
+def _below(path: str, model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+    for key, field in fields(model).items():
+        inner = next(models(field.annotation), None)
+        if inner is None or issubclass(inner, Distribution):
+            yield f"{path}.{key}", field
+        else:
+            yield from _below(f"{path}.{key}", inner)
+
+
+def test_every_key_has_its_row_in_the_docs_and_every_row_its_key() -> None:
+    told = {heading: set(rows) for heading, rows in told_rows().items()}
+    assert told == {heading: set(rows) for heading, rows in real_rows().items()}
+
+
+def test_every_kind_has_its_heading_in_the_docs() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    for section in ("backend", "workload"):
+        for kind in registry.names(f"harness.{section}s"):
+            assert f"### {section}.kind: {kind}\n" in text
+
+
+def test_every_key_has_a_description() -> None:
+    for rows in real_rows().values():
+        for key, field in rows.items():
+            assert field.description or key.endswith(".kind"), key
+
+
+def test_defaults_in_the_docs_are_those_in_the_code_and_examples_can_be_given() -> None:
+    real = real_rows()
+    for heading, rows in told_rows().items():
+        for key, (default, example) in rows.items():
+            field = real[heading][key]
+            value = field.get_default(call_default_factory=True)
+            reader = TypeAdapter(Annotated[field.annotation, field, *field.metadata])
+            if value is None or value in ({}, []):
+                assert default == "–", key
+            else:
+                assert reader.validate_python(source.read(default.strip("`"), source=key)) == value, key
+            reader.validate_python(source.read(example.strip("`"), source=key))

@@ -69,7 +69,12 @@ def test_sessions_do_not_begin_alike() -> None:
 
 def test_without_nonce_the_key_alone_decides() -> None:
     maker = TextMaker(EXACT, "")
-    assert maker.text(user("k", 40), 1) == maker.text(user("k", 40), 2) == maker.text(system(40, "k"), 3) == filler("k", 40)
+    assert (
+        maker.text(user("k", 40), 1)
+        == maker.text(user("k", 40), 2)
+        == maker.text(system(40, "k"), 3)
+        == filler("k", 40)
+    )
 
 
 def test_a_longer_text_of_a_key_begins_like_a_shorter_one() -> None:

@@ -28,7 +28,9 @@ from harness.workloads.text import TextCalibration, TextMaker, fit
 
 _PATIENCE_S = 60.0
 _WORDS = (1, 160)
-_REFUSALS = ("400", "422")
+_REFUSALS = (400, 422)
+_ATTEMPTS = 3
+_PASSING = ("http_429", "stream_error", "truncated_stream", "connection_reset", "empty_answer", "garbage_event")
 _SETTLE_S = 0.02  # a server that closes after an answer does it within this
 
 _REMEDIES = {
@@ -84,10 +86,7 @@ async def _reach(experiment: Experiment, params: BackendConfig) -> Reached:
         if not target.model:
             target.model = await _first_model(secret_endpoint, wire, params)
         backend = registry.load("harness.backends", params.kind)(params)
-        replies = await _ask_all(wire, backend, target, params)
-        if any(name in _REFUSALS for name in _statuses(replies)) and not target.strict:
-            target.strict = True
-            replies = await _ask_all(wire, backend, target, params)
+        replies = await _ask_until_answered(wire, backend, target, params)
         exchange, reply = replies[0]
         if exchange.error is not None:
             raise _target_error(endpoint.url, exchange, hidden)
@@ -95,7 +94,12 @@ async def _reach(experiment: Experiment, params: BackendConfig) -> Reached:
         await asyncio.sleep(_SETTLE_S)
         keeps = not isinstance(wire, HarnessWire) or len(wire.idle) >= len(replies)
         await identify(target, secret_endpoint, wire)
-        return Reached(target=target, endpoint=endpoint, calibration=_fit(replies[1:]), keeps_connections=keeps)
+        return Reached(
+            target=target,
+            endpoint=msgspec.structs.replace(endpoint, reuse=keeps),
+            calibration=_fit(replies[1:]),
+            keeps_connections=keeps,
+        )
     finally:
         await wire.close()
 
@@ -129,11 +133,25 @@ async def identify(target: Target, endpoint: Endpoint, wire: Wire) -> None:
         target.engine = target.engine or "vllm"
 
 
-def _statuses(replies: list[tuple[Exchange, Reply]]) -> list[str]:
-    return [str(exchange.status) for exchange, _ in replies]
+async def _ask_until_answered(
+    wire: Wire, backend: Backend, target: Target, params: BackendConfig
+) -> list[tuple[Exchange, Reply]]:
+    """Ask; once more without optional fields where they are refused; again where the failure may pass."""
+    replies = await _ask_all(wire, backend, target, params, attempt=1)
+    if any(exchange.status in _REFUSALS for exchange, _ in replies):
+        target.strict = True
+        replies = await _ask_all(wire, backend, target, params, attempt=1)
+    for attempt in range(2, _ATTEMPTS + 1):
+        exchange, _ = replies[0]
+        if exchange.error is None or ((exchange.status or 0) < 500 and exchange.error not in _PASSING):
+            break
+        replies = await _ask_all(wire, backend, target, params, attempt=attempt)
+    return replies
 
 
-async def _ask_all(wire: Wire, backend: Backend, target: Target, params: BackendConfig) -> list[tuple[Exchange, Reply]]:
+async def _ask_all(
+    wire: Wire, backend: Backend, target: Target, params: BackendConfig, *, attempt: int
+) -> list[tuple[Exchange, Reply]]:
     """The request as the load will send it, and the two that measure our words, all at once."""
     maker = TextMaker(TextCalibration(a=0.0, b=1.0, source="words"), "")
     plain = registry.load("harness.backends", params.kind)(params.model_copy(update={"stream": False}))
@@ -142,7 +160,7 @@ async def _ask_all(wire: Wire, backend: Backend, target: Target, params: Backend
     for index, (dialect, words) in enumerate(asked):
         content = maker.text(Text(role="user", key=f"probe-{words}", tokens=words), 0)
         call = Call(
-            id=f"probe-{index}",
+            id=f"probe-{attempt}-{index}",
             messages=[{"role": "user", "content": content}],
             output_tokens=1 if index else 2,
         )

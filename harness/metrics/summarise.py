@@ -9,6 +9,7 @@ from harness.metrics.analysis import Analysis
 from harness.metrics.catalogue import METRICS
 from harness.metrics.cost import cost, session_costs
 from harness.metrics.distribution import distribution
+from harness.metrics.evidence import Evidence
 from harness.metrics.goodput import Limit, good
 from harness.metrics.samples import Samples
 from harness.metrics.sessions import session_table
@@ -17,7 +18,7 @@ from harness.metrics.table import RecordTable
 from harness.metrics.terms import Terms, read_terms
 from harness.metrics.throughput import rates
 from harness.metrics.tokens import tally, totals
-from harness.metrics.validity import Evidence, validity
+from harness.metrics.validity import validity
 from harness.metrics.window import Window, measured_window
 from harness.records.folder import RunFolder
 from harness.records.manifest import Manifest

@@ -1,0 +1,231 @@
+"""Measured values held against limits: beyond a limit the run is invalid, beyond half of it suspect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.metrics.evidence import Evidence
+from harness.metrics.summary import Finding, Severity
+from harness.metrics.table import UNKNOWN, Floats, counts
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One measured value against one limit. `error` makes the run invalid beyond the limit, `half` suspect beyond
+    half of it. `message` may hold {value} and {limit}.
+    """
+
+    code: str
+    value: Callable[[Evidence], float | None]
+    limit: Callable[[Evidence], float]
+    message: str
+    remedy: str
+    error: bool = True
+    half: bool = True
+
+    def check(self, evidence: Evidence) -> Finding | None:
+        value = self.value(evidence)
+        if value is None:
+            return None
+        limit = self.limit(evidence)
+        if value > limit:
+            severity: Severity = "error" if self.error else "warning"
+        elif self.half and value > limit / 2:
+            severity = "warning"
+        else:
+            return None
+        return Finding(
+            code=self.code,
+            severity=severity,
+            message=self.message.format(value=value, limit=limit),
+            value=value,
+            limit=limit,
+            remedy=self.remedy,
+        )
+
+
+def _loop_lag(evidence: Evidence) -> float | None:
+    """Only stamps of the user clock suffer from a late loop."""
+    blind = (~evidence.table.kernel[evidence.rows]).any()
+    return evidence.worst("loop_lag_p99_s") if blind else None
+
+
+def _send_lag(evidence: Evidence) -> float | None:
+    return None if evidence.terms.capped else evidence.worst("send_lag_p99_s")
+
+
+def _send_lag_limit(evidence: Evidence) -> float:
+    stats = evidence.summary.metrics.get("ttft")
+    middle = None if stats is None else stats.p50
+    return max(0.005, 0.02 * (middle or 0.0))
+
+
+def _behind(evidence: Evidence) -> float | None:
+    rates = evidence.summary.rates
+    if evidence.terms.capped or not rates.offered_sessions_per_s or rates.achieved_sessions_per_s is None:
+        return None
+    return 1 - rates.achieved_sessions_per_s / rates.offered_sessions_per_s
+
+
+def _pool_waits(evidence: Evidence) -> float | None:
+    return None if evidence.terms.capped else evidence.worst("pool_waits")
+
+
+def _off_by(actual: str, planned: str) -> Callable[[Evidence], float | None]:
+    def value(evidence: Evidence) -> float | None:
+        ratio = _ratio(evidence, actual, planned)
+        return None if ratio is None else float(np.median(np.abs(ratio - 1)))
+
+    return value
+
+
+def _ratio(evidence: Evidence, actual: str, planned: str) -> Floats | None:
+    wanted = counts(getattr(evidence.table, planned))[evidence.rows]
+    got = counts(getattr(evidence.table, actual))[evidence.rows]
+    known = ~np.isnan(got) & (wanted > 0)
+    return got[known] / wanted[known] if known.any() else None
+
+
+def _short_output(evidence: Evidence) -> float | None:
+    if not evidence.terms.exact_output:
+        return None
+    ratio = _ratio(evidence, "output_tokens", "planned_output")
+    return None if ratio is None else abs(float(np.median(ratio)) - 1)
+
+
+def _tokens_missing(evidence: Evidence) -> float | None:
+    return evidence.share(np.asarray(evidence.table.output_tokens == UNKNOWN))
+
+
+def _cached_beyond(evidence: Evidence) -> float | None:
+    """Measured cached share of the input less the share the plan intends (`settings.cached_share`)."""
+    intended = evidence.manifest.settings.get("cached_share")
+    told = evidence.rows & (evidence.table.cached_tokens != UNKNOWN) & (evidence.table.input_tokens > 0)
+    if intended is None or not told.any():
+        return None
+    table = evidence.table
+    return float(table.cached_tokens[told].sum() / table.input_tokens[told].sum()) - float(intended)
+
+
+def _coalesced(evidence: Evidence) -> float | None:
+    events = int(evidence.table.chunks[evidence.rows].sum())
+    return int(evidence.table.coalesced[evidence.rows].sum()) / events if events else None
+
+
+def _steal(evidence: Evidence) -> float | None:
+    """Share of CPU time that the hypervisor took, as noted in the manifest; None where it could not be read."""
+    noted = evidence.manifest.machine.get("steal_share")
+    return None if noted is None else float(noted)
+
+
+def _constant(limit: float) -> Callable[[Evidence], float]:
+    return lambda evidence: limit
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "loop_lag",
+        _loop_lag,
+        _constant(0.010),
+        "the event loop was late by {value:.4f} s (p99) and stamps are its own: latencies are that uncertain",
+        "more workers (load.workers), less load on this machine, or plain TCP on Linux for kernel stamps",
+    ),
+    Rule(
+        "send_lag",
+        _send_lag,
+        _send_lag_limit,
+        "requests left {value:.4f} s late (p99; limit {limit:.4f} s): the target did not get the planned load",
+        "more workers (load.workers), or a faster machine for the load generator",
+    ),
+    Rule(
+        "achieved_rate",
+        _behind,
+        _constant(0.02),
+        "sessions were sent {value:.1%} slower than planned: the load generator could not keep up",
+        "more workers (load.workers), or a lower load.rate",
+    ),
+    Rule(
+        "worker_cpu",
+        lambda evidence: evidence.worst("cpu_share"),
+        _constant(0.85),
+        "a worker used {value:.0%} of a core: what it measures may be its own slowness",
+        "more workers (load.workers), or a faster machine for the load generator",
+    ),
+    Rule(
+        "pool_wait",
+        _pool_waits,
+        _constant(0),
+        "{value:.0f} requests of one worker waited for a connection of ours",
+        "raise the limit on open files (ulimit -n), or use more workers",
+    ),
+    Rule(
+        "steal",
+        _steal,
+        _constant(0.01),
+        "the hypervisor took {value:.1%} of this machine's CPU time away",
+        "measure on a machine of your own, or at a quieter time",
+    ),
+    Rule(
+        "clock_step",
+        lambda evidence: evidence.worst("clock_steps"),
+        _constant(0),
+        "the wall clock was stepped {value:.0f} times: kernel stamps around a step are off by its size",
+        "let the clock settle (chrony, ntpd) before the run, or set load.kernel_stamps: false",
+        error=False,
+        half=False,
+    ),
+    Rule(
+        "short_output",
+        _short_output,
+        _constant(0.05),
+        "the median answer is {value:.1%} off the fixed length that was asked for",
+        "use a server that honours ignore_eos or min_tokens, or leave workload.exact_output out",
+    ),
+    Rule(
+        "tokens_missing",
+        _tokens_missing,
+        _constant(0.05),
+        "tokens of {value:.1%} of the answers are unknown: token metrics leave them out",
+        "use a server that gives usage in its stream, or install a tokenizer: "
+        "pip install 'inference-harness[tokenizers]'",
+    ),
+    Rule(
+        "cached_tokens",
+        _cached_beyond,
+        _constant(0.02),
+        "the prefix cache held {value:.1%} more of the input than the plan intends: an earlier run warmed it",
+        "keep workload.nonce: true, or restart the server",
+        error=False,
+        half=False,
+    ),
+    Rule(
+        "gc_pause",
+        lambda evidence: evidence.worst("gc_pause_max_s"),
+        _constant(0.020),
+        "Python's garbage collector stopped a worker for {value:.4f} s",
+        "more workers (load.workers), each with less to hold",
+        error=False,
+        half=False,
+    ),
+    Rule(
+        "planned_input_error",
+        _off_by("input_tokens", "planned_input"),
+        _constant(0.05),
+        "prompts are {value:.1%} off their planned length (median)",
+        "lengths are calibrated by probing: a longer workload.input_tokens is met more closely",
+        error=False,
+        half=False,
+    ),
+    Rule(
+        "coalesced",
+        _coalesced,
+        _constant(0.10),
+        "{value:.1%} of the events shared a read with a later one: their stamps are upper bounds",
+        "itl is blurred; ttft, tpot and e2e are not. More workers, or a quieter machine",
+        error=False,
+        half=False,
+    ),
+)

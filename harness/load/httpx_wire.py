@@ -6,13 +6,13 @@ Stamps are taken in user space when httpx hands over a piece, so they hold the l
 from __future__ import annotations
 
 import asyncio
-import ssl
 
 import httpx
 
 from harness.clock import now_ns
 from harness.load.exchange import Exchange
 from harness.load.loop import WireLoop
+from harness.load.tls import context_for
 from harness.load.wire import Endpoint
 
 _ERRORS: list[tuple[type[Exception], str]] = [
@@ -44,10 +44,9 @@ class HttpxWire:
     def __init__(self, endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._base = endpoint.url.rstrip("/")
-        verify = endpoint.verify
         self._client = httpx.AsyncClient(
             headers={"content-type": "application/json", "accept-encoding": "identity", **endpoint.headers},
-            verify=ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify,
+            verify=context_for(endpoint.verify),
             timeout=None,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
             follow_redirects=False,

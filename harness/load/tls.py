@@ -8,6 +8,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
+from harness.errors import ConfigError
 from harness.load.connection import Connection
 
 if TYPE_CHECKING:
@@ -15,8 +16,15 @@ if TYPE_CHECKING:
 
 
 def context_for(verify: bool | str) -> ssl.SSLContext:
-    """An SSL context: the system's authorities, a bundle of the user's, or no check at all."""
-    context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
+    """An SSL context: the system's authorities, a bundle of the user's, or no check at all.
+
+    Raises:
+        ConfigError: the bundle cannot be read.
+    """
+    try:
+        context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError("backend.verify", f"cannot read {verify}: {error.strerror or error}") from error
     if verify is False:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -49,7 +57,8 @@ class TlsConnection(Connection):
             self.lost("tls_failed", getattr(error, "verify_message", None) or error.reason or str(error))
             return
         self._flush()
-        super()._established()
+        if self._fd >= 0:
+            super()._established()
 
     def _flush(self) -> None:
         data = self._outgoing.read()

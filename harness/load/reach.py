@@ -34,7 +34,8 @@ _PASSING = ("http_429", "stream_error", "truncated_stream", "connection_reset", 
 _SETTLE_S = 0.02  # a server that closes after an answer does it within this
 
 _REMEDIES = {
-    "connection_refused": "Nothing listens there. Start the server, or let harness start it: backend.launch in the config.",
+    "connection_refused": "Nothing listens there. Start the server, or let harness start it: backend.launch in the"
+    " config.",
     "host_unreachable": "Check backend.url and the network.",
     "tls_failed": "Check the certificate; for a private authority give backend.verify a CA bundle's path.",
     "timeout": "The server accepted the connection but did not answer in time.",

@@ -33,11 +33,15 @@ class EventStream:
         Raises:
             EventTooLarge: an event grew beyond the limit.
         """
-        if not (self._line or self._data or self._skip_lf) and piece.endswith(b"\n\n") and b"\r" not in piece:
-            if piece.startswith(b"data:"):
-                self._start = False
-                if piece.find(b"\n") == len(piece) - 2:  # by far the most common: one event, whole
-                    return [piece[6:-2] if piece[5:6] == b" " else piece[5:-2]]
+        if (
+            piece.startswith(b"data:")
+            and piece.endswith(b"\n\n")
+            and piece.find(b"\n") == len(piece) - 2
+            and b"\r" not in piece
+            and not (self._line or self._data or self._skip_lf)
+        ):  # by far the most common: one event, whole
+            self._start = False
+            return [piece[6:-2] if piece[5:6] == b" " else piece[5:-2]]
         return self._general(piece)
 
     def _general(self, piece: bytes) -> list[bytes]:

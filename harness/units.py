@@ -117,7 +117,7 @@ def _significant(value: float, digits: int) -> str:
 
 
 def format_number(value: float | None, digits: int = 3) -> str:
-    """Three significant digits and thin separators; an unknown figure is a dash. Whole numbers (int) get no decimals."""
+    """Three significant digits and thin separators; an unknown figure is a dash. An int gets no decimals."""
     if value is None or not math.isfinite(value):
         return "–"
     if isinstance(value, int):

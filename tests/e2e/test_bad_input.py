@@ -112,7 +112,22 @@ def test_unfit_targets(tmp_path: Path, answer: Answer, words: list[str]) -> None
 
 def test_tls_failure(tmp_path: Path) -> None:
     made = subprocess.run(
-        "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost".split(),
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            "key.pem",
+            "-out",
+            "cert.pem",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ],
         cwd=tmp_path,
         capture_output=True,
         check=False,

@@ -75,7 +75,7 @@ def energy_figures(
             findings.append(
                 _finding("energy_invalid", f"the energy of {key} ({source}) is unknown: {problem}", _REMEDY)
             )
-    figures = EnergyFigures(source=_told(chosen, found), by_device={key: None for key in chosen}, pue=pue)
+    figures = EnergyFigures(source=_told(chosen, found), by_device=dict.fromkeys(chosen), pue=pue)
     figures.by_device |= {key: one.joules for key, one in found.items()}
     findings += _doubts(chosen, found, window)
     if len(found) < len(chosen):
@@ -165,7 +165,7 @@ def _by_power(points: Points, start: float, end: float) -> float:
     inner = [t for t in times if low < t < high]
     at = np.array([low, *inner, high])
     watts = np.interp(at, times, [watts for _, watts in series if watts is not None])
-    return float(np.trapezoid(watts, at)) * _stretch(times, start, end)
+    return float(((watts[1:] + watts[:-1]) / 2) @ np.diff(at)) * _stretch(times, start, end)
 
 
 def _check_cover(times: list[float], start: float, end: float) -> None:

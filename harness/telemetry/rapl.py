@@ -31,12 +31,12 @@ class Rapl:
     def open(self) -> None:
         if self._asked is False or (self._asked == "auto" and not self._here):
             raise Missing(severity=None)
-        severity: Literal["warning"] | None = None if self._asked == "auto" else "warning"
+        severity: Literal["info", "warning"] = "info" if self._asked == "auto" else "warning"
         zones = dict(_zones(self._folder))
         if not zones:
             raise Missing(
-                f"this processor tells no energy: {self._folder} has no intel-rapl package",
-                remedy="virtual machines hide it; use telemetry.power_command, or telemetry.cpu: false",
+                f"the processor's energy is unknown: {self._folder} has no intel-rapl package",
+                remedy="virtual machines hide it; use a meter (telemetry.power_command), or telemetry.cpu: false",
                 severity=severity,
             )
         for path, _ in zones.values():

@@ -57,6 +57,14 @@ METRICS: dict[str, Metric] = {
     "session.parallel_efficiency": Metric("share", "join", field="join_efficiency"),
 }
 
+# These say nothing about how well an answer came, so a failure is no miss of theirs.
+NEVER_MISSED = frozenset(
+    {
+        *("queue_lag", "connect", "input_tokens", "output_tokens"),
+        *("session.requests", "session.tokens", "session.cost"),
+    }
+)
+
 _RATES = {field: "/h" if field.endswith("_per_hour") else "/s" for field in Rates.__struct_fields__}
 _ENERGY = {"joules": "J", "j_per_output_token": "J", "j_per_session": "J"}
 

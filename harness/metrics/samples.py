@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics import latency
-from harness.metrics.catalogue import METRICS
+from harness.metrics.catalogue import METRICS, NEVER_MISSED
 from harness.metrics.goodput import Limit
 from harness.metrics.sessions import SessionTable
 from harness.metrics.table import FAILED, OK, Bools, Floats, RecordTable
@@ -62,11 +62,11 @@ class Samples:
         """The same, with `miss` in the place of each request or session that failed, and how many those are.
 
         This is what an SLO on a percentile is judged on: a failure is no fast answer. Gaps and joins of failures
-        have no place, so those metrics come as they are.
+        have no place, and sizes no misses, so those metrics come as they are.
         """
         level = METRICS[metric].level
         missed = {"request": self.failed_rows, "session": self.failed_sessions}.get(level)
-        if missed is None or not missed.any():
+        if missed is None or metric in NEVER_MISSED or not missed.any():
             return self.values(metric, labels), 0
         chosen = self._table.where(labels)
         if level == "request":

@@ -145,6 +145,7 @@ def test_failures_are_misses() -> None:
     assert judged(analysis, "interactivity.p5 > 1").verdict == "fail"
     assert judged(analysis, "session.makespan.p95 < 1s").verdict == "fail"
     assert judged(analysis, "error_rate < 5%").verdict == "fail"
+    assert judged(analysis, "output_tokens.p95 < 10").verdict == "pass"  # a size, not a promise
     assert analysis.summary.metrics["ttft"].n == 340  # the figure itself is of answers
 
 

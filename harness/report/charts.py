@@ -63,7 +63,9 @@ def over_time(analysis: Analysis, most: int = TIME_BINS) -> dict[str, Any] | Non
     ttft, tpot = (analysis.samples.by_row(name)[good] for name in ("ttft", "tpot"))
     series = {f"ttft_{name}": line for name, line in bands(when, ttft, edges).items()}
     series |= {f"tpot_{name}": line for name, line in bands(when, tpot, edges).items()}
-    series["output_tokens_per_s"] = told(_output(analysis, edges) / np.diff(edges))
+    known = bool((table.output_tokens != UNKNOWN).any())
+    output = _output(analysis, edges) / np.diff(edges)
+    series["output_tokens_per_s"] = told(output) if known else [None] * len(output)
     series["in_flight"] = told(in_flight(starts, ends, edges))
     window = analysis.window
     return {

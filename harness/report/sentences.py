@@ -73,6 +73,7 @@ def rates(summary: Summary) -> list[tuple[str, Figure]]:
         value = getattr(summary.rates, name)
         if value is not None:
             ci95 = summary.rates_ci95.get(name)
+            ci95 = ci95 if ci95 and ci95[0] < ci95[1] else None
             half = spread(value, ci95, "") if ci95 else ""
             told.append((words, Figure(format_number(value), half, interval(ci95, ""), value=value)))
     return told

@@ -57,7 +57,7 @@ def lay_out(story: Story) -> list[Spans]:
     head = [*_verdict(story), [], *_what(story), *_table(story.rows), *_figures(story)]
     commands = [story.open_report, *story.next_commands]
     tail: list[Spans] = [[(f" → {command}", "plain")] for command in commands if command]
-    room = HEIGHT - len(head) - len(tail) - 3
+    room = HEIGHT - len(head) - len(tail) - 1
     return [*head, *_notes(story, room), *([[]] if tail else []), *tail]
 
 

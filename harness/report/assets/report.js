@@ -125,7 +125,7 @@
     document.querySelectorAll(".chart").forEach((figure) => {
       plots.get(figure)?.destroy();
       const { columns, ...options } = kinds[figure.dataset.chart]() || {};
-      if (!columns) {
+      if (!columns || columns.slice(1).every((column) => column.every((v) => v == null))) {
         figure.remove();
         return;
       }

@@ -140,6 +140,14 @@ class HarnessWire:
             self.idle.pop().carry(exchange)
         else:
             self._carry_anew(exchange)
+        if self.reuse and not self.idle and not self._warming:
+            self.loop.add_chore(self._spare)
+
+    def _spare(self) -> bool:
+        """Chore: keep one connection in hand, so that the next request need not wait for one."""
+        if not self.idle and not self._warming:
+            self._open_spare()
+        return False
 
     def _carry_anew(self, exchange: Exchange) -> None:
         try:

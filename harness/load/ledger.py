@@ -53,7 +53,7 @@ class Ledger:
             connected_ns=None if exchange.connected_ns is None else exchange.connected_ns - t0,
             connect_ns=exchange.connect_ns,
             first_byte_ns=None if exchange.first_byte_ns is None else exchange.first_byte_ns - t0,
-            first_token_ns=stamps[0] - t0 if stamps else None,
+            first_token_ns=stamps[0] - t0 if stamps and reading.streamed else None,
             first_output_ns=None if reading.first_output_ns is None else reading.first_output_ns - t0,
             last_token_ns=stamps[-1] - t0 if stamps else None,
             end_ns=exchange.end_ns - t0,
@@ -92,10 +92,12 @@ class Ledger:
                 tally.errors[name] = tally.errors.get(name, 0) + 1
             return
         tally.requests_ok += 1
-        if record.sent_ns is None or record.first_token_ns is None or record.last_token_ns is None:
+        if record.sent_ns is None or record.last_token_ns is None:
+            return
+        tally.e2e.add((record.last_token_ns - record.sent_ns) / 1e9)
+        if record.first_token_ns is None:
             return
         tally.ttft.add((record.first_token_ns - record.sent_ns) / 1e9)
-        tally.e2e.add((record.last_token_ns - record.sent_ns) / 1e9)
         if record.output_tokens is not None and record.output_tokens > 1:
             tally.tpot.add((record.last_token_ns - record.first_token_ns) / 1e9 / (record.output_tokens - 1))
 

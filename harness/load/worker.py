@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from math import ceil
 from pathlib import Path
 
 import msgspec
@@ -35,6 +36,7 @@ from harness.workloads.text import TextCalibration, TextMaker
 
 _TICK_S = 0.25
 _WARM_CONNECTIONS = 4096
+_WARM_OPEN = 128  # open load: as many as arrive in a second, but no more than this
 
 
 class _Pipe:
@@ -72,7 +74,8 @@ class Worker:
         self._pipe = pipe
         experiment = Experiment.model_validate(spec.experiment)
         shard = make_plan(experiment).shard(spec.shard, spec.shards)
-        self._connections = min(_WARM_CONNECTIONS, len(shard.slots())) if spec.warm_connections else 0
+        wanted = len(shard.slots()) or min(_WARM_OPEN, ceil((experiment.load.rate or 0) / spec.shards))
+        self._connections = min(_WARM_CONNECTIONS, wanted) if spec.warm_connections else 0
         endpoint, hidden = with_secrets(spec.endpoint, experiment.backend)
         self._scheduler = Scheduler()
         self._wire = open_wire(experiment.load.wire, endpoint)

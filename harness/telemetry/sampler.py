@@ -88,6 +88,7 @@ class _Probe(threading.Thread):
         self._log = log
         self._wake = threading.Event()
         self._ending = False
+        self._over = False
         self._asked: list[threading.Event] = []
         self._lock = threading.Lock()
         self._failing = False
@@ -96,7 +97,7 @@ class _Probe(threading.Thread):
         """Sample as soon as may be. The event is set when that is done, or will never be."""
         answered = threading.Event()
         with self._lock:
-            if self.opened.is_set() and not self.is_alive():
+            if self._over:
                 answered.set()
             else:
                 self._asked.append(answered)
@@ -116,8 +117,10 @@ class _Probe(threading.Thread):
             with suppress(Exception):
                 self._source.close()
             with self._lock:
-                self.opened.set()
-                self._answer()
+                self._over = True
+                asked, self._asked = self._asked, []
+            for answered in (self.opened, *asked):
+                answered.set()
 
     def _open(self) -> bool:
         try:
@@ -159,11 +162,6 @@ class _Probe(threading.Thread):
         self._failing = False
         after = now_ns()
         self._log.add(_stamped(self._source.name, reading, before, after))
-
-    def _answer(self) -> None:
-        for answered in self._asked:
-            answered.set()
-        self._asked = []
 
     def _notice(self, code: str, severity: Any, message: str, remedy: str = "") -> None:
         name = self._source.name

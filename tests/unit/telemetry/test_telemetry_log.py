@@ -51,7 +51,7 @@ def test_bounds_are_written_once_until_they_change(tmp_path: Path) -> None:
         for t, b in enumerate(bounds)
     ]
     write(path, *samples)
-    assert [b"bounds\":[" in line for line in path.read_bytes().splitlines()] == [True, False, True, False]
+    assert [b'bounds":[' in line for line in path.read_bytes().splitlines()] == [True, False, True, False]
     assert [sample.histograms["ttft"].bounds for sample in read_telemetry(path).samples] == bounds
     assert samples[1].histograms["ttft"].bounds == bounds[1]  # the writer leaves its argument alone
 

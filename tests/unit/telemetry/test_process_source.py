@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.telemetry.process import Process
+from harness.telemetry.source import Engine, Missing
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def process(proc: Path, pid: int, group: int, cpu: tuple[int, int, int, int], pages: int, name: str = "x") -> None:
+    fields = ["S", "1", str(group), str(group), *["0"] * 7, *(str(ticks) for ticks in cpu), *["0"] * 6, str(pages), "0"]
+    (proc / str(pid)).mkdir()
+    (proc / str(pid) / "stat").write_text(f"{pid} ({name}) {' '.join(fields)}\n")
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Path:
+    (tmp_path / "stat").write_text("cpu  100 10 50 800 20 3 7 40 5 6\ncpu0 1 2 3\n")
+    (tmp_path / "meminfo").write_text("MemTotal:       1000 kB\nMemFree: 1 kB\nMemAvailable:    400 kB\nHugePages: x\n")
+    process(tmp_path, 40, 40, (300, 100, 0, 0), 10, name="vllm (main) )")
+    process(tmp_path, 41, 40, (50, 0, 20, 10), 5)
+    process(tmp_path, 50, 50, (999, 0, 0, 0), 99)
+    (tmp_path / "60").mkdir()  # ended between listing and reading
+    return tmp_path
+
+
+def test_the_engines_group_and_the_machine(proc: Path, wanted: Any) -> None:
+    source = Process(wanted(), Engine(pid=40), proc)
+    source.open()
+    assert source.sample().values == pytest.approx(
+        {
+            "host_busy_s": 170 / TICKS, "host_steal_s": 40 / TICKS, "host_all_s": 1030 / TICKS,
+            "host_memory_bytes": 600 * 1024,
+            "engine_cpu_s": 480 / TICKS, "engine_rss_bytes": 15 * PAGE, "engine_processes": 2,
+        }
+    )  # fmt: skip
+    source.close()
+
+
+def test_an_engine_that_is_gone_or_not_ours_has_no_figures(proc: Path, wanted: Any) -> None:
+    for pid in (None, 77):
+        values = Process(wanted(), Engine(pid=pid), proc).sample().values
+        assert not [name for name in values if name.startswith("engine")] and "host_busy_s" in values
+    (proc / "meminfo").unlink()
+    assert "host_memory_bytes" not in Process(wanted(), Engine(), proc).sample().values
+
+
+def test_where_there_is_no_proc(tmp_path: Path, wanted: Any) -> None:
+    with pytest.raises(Missing) as told:
+        Process(wanted(), Engine(), tmp_path).open()
+    assert told.value.severity is None
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="no /proc")
+def test_a_real_group_of_processes(wanted: Any) -> None:
+    command = "import subprocess,sys; sum(range(10**6)); p=subprocess.Popen(['cat']); print(flush=True); p.wait()"
+    with subprocess.Popen(
+        [sys.executable, "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as child:
+        assert child.stdout is not None and child.stdout.readline() == b"\n"
+        values = Process(wanted(), Engine(pid=child.pid)).sample().values
+        child.communicate()
+    assert values["engine_processes"] == 2
+    assert values["engine_cpu_s"] > 0 and values["engine_rss_bytes"] > 1 << 20
+    assert values["host_all_s"] > values["host_busy_s"] > 0

@@ -28,6 +28,7 @@ from harness.load.messages import WorkerSpec
 from harness.load.reach import Reached, reach
 from harness.metrics.analysis import Analysis
 from harness.plan import Plan, make_plan
+from harness.records import calibration
 from harness.records.folder import RunFolder, write_whole
 from harness.records.machine import StealMeter, machine, packages
 from harness.records.manifest import Manifest, WorkerReport
@@ -74,6 +75,7 @@ def run(
             steal = StealMeter()
             reports = _play(fleet, plan, reached, quiet=quiet)
             stolen = steal.share()
+    manifest.clock["t0_monotonic_ns"] = fleet.t0_ns
     _close(folder, manifest, plan, reports, stolen)
     analysis = conclude(folder)
     (outputs or Outputs()).write(analysis)
@@ -132,6 +134,7 @@ def _manifest(folder: RunFolder, plan: Plan, reached: Reached) -> Manifest:
         packages=packages(),
         target=msgspec.to_builtins(reached.target),
         settings={"keeps_connections": reached.keeps_connections},
+        calibration=calibration.read(),
         text_calibration=msgspec.to_builtins(reached.calibration),
         clock={"kernel_stamps": experiment.load.kernel_stamps and experiment.load.wire == "harness"},
     )
@@ -187,6 +190,11 @@ def _goal(plan: Plan, reached: Reached) -> Goal:
         target=" · ".join(part for part in (target.engine, target.model, target.url) if part),
         sessions=plan.sessions,
         duration_s=None if plan.start_limit_ns is None else plan.start_limit_ns / 1e9,
+        limits={
+            f"{slo.metric}.{slo.stat}": slo.limit
+            for slo in parse_all(plan.experiment.slo)
+            if slo.quantile and slo.operator in ("<", "<=") and not slo.labels
+        },
         simulated=target.simulated,
     )
 

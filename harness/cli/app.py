@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__
+from harness.cli.calibrate import calibrate
 from harness.cli.plan import plan
 from harness.cli.probe import probe
 from harness.cli.report import report
@@ -41,5 +42,5 @@ def _root(
     pass
 
 
-for verb in (run, plan, probe, report, sim, schema):
+for verb in (run, plan, probe, report, sim, calibrate, schema):
     app.command()(verb)

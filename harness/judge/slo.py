@@ -89,7 +89,10 @@ def estimate(expression: Expression, analysis: Analysis) -> Estimate:
     if expression.quantile is not None:
         below = expression.operator in {"<", "<="}
         values, missed = analysis.samples.with_misses(expression.metric, labels, math.inf if below else -math.inf)
-        return _percentile(values, expression.quantile, missed)
+        found = _percentile(values, expression.quantile, missed)
+        if below and found.high is None and found.value is not None:
+            return _by_misses(found, values, expression.quantile, expression.limit)
+        return found
     values = analysis.samples.values(expression.metric, labels)
     if not len(values):
         return Estimate(reason="not measured: no such request or session succeeded in the window")
@@ -121,6 +124,19 @@ def _percentile(values: Values, q: float, missed: int) -> Estimate:
         n_eff = tail_samples(values, ordered, q)
         reason = f"needs {needed} independent samples for an interval, has {n_eff:.0f}" + (f"; {reason}" * bool(reason))
     return Estimate(value=middle, low=low, high=high, reason=reason)
+
+
+def _by_misses(found: Estimate, values: Values, q: float, limit: float) -> Estimate:
+    """Where the sample is too small for an interval of the percentile, it may still be large enough to bound how many
+    exceed the limit: with so few misses among so many independent samples the percentile is below it with 95 %
+    confidence [MLPerf early stopping: I_p(n-t, t+1) <= 1-c]."""
+    independent = tail_samples(values, np.sort(values), q)
+    over = int((values > limit).sum())
+    misses = math.ceil(over * min(1.0, independent / len(values)))
+    if independent < sample_floor(q, misses):
+        return found
+    reason = f"{over} of {len(values)} over the limit: enough samples for this verdict, too few for an interval"
+    return msgspec.structs.replace(found, high=limit, reason=reason)
 
 
 def _scalar(name: str, analysis: Analysis) -> Estimate:

@@ -41,6 +41,7 @@ class Ledger:
         record = Record(
             id=exchange.id,
             session=walk.session.id,
+            session_requests=len(walk.session.nodes),
             node=node.name,
             after=[self.request_id(walk, needed) for needed in node.after],
             gap_ns=node.gap_ns,

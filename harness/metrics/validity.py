@@ -15,6 +15,9 @@ from harness.metrics.quantiles import sample_floor
 from harness.metrics.rules import RULES
 from harness.metrics.summary import Finding, Severity, Validity, Verdict
 from harness.metrics.table import SOURCES
+from harness.units import NS_PER_S
+
+_NEAR_CEILING = 0.7
 
 # Warnings that leave the verdict alone.
 ADVISORY = frozenset({"not_steady", "planned_input_error", "coalesced"})
@@ -98,6 +101,20 @@ def _facts(evidence: Evidence) -> Iterator[Finding]:
         yield _finding("start_burst_in_window", "info", message, "set load.ramp or load.warmup")
     yield from _estimated(evidence)
     yield from _few_samples(evidence)
+    yield from _ceiling(evidence)
+
+
+def _ceiling(evidence: Evidence) -> Iterator[Finding]:
+    """How much of what this machine can generate the run took, where `harness calibrate` has told the ceiling."""
+    calibration, workers = evidence.manifest.calibration, evidence.manifest.workers
+    ceiling = ((calibration or {}).get("ceiling") or {}).get("events_per_cpu_second")
+    lasted = max((worker.end_ns for worker in workers), default=0) / NS_PER_S
+    if not ceiling or not lasted:
+        return
+    share = float(evidence.table.chunks.sum()) / lasted / len(workers) / ceiling
+    message = f"the load took {share:.0%} of what this machine was calibrated to generate"
+    remedy = "more workers (load.workers), or a second machine" if share > _NEAR_CEILING else ""
+    yield Finding(code="ceiling_share", severity="info", message=message, value=share, limit=1.0, remedy=remedy)
 
 
 def _estimated(evidence: Evidence) -> Iterator[Finding]:

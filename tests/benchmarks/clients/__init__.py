@@ -1,1 +1,18 @@
 """One file a client. Each makes the load of a scenario as its users would, and tells what it measured in our words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clients.floor import Floor
+from clients.ours import Harness
+from clients.plain import Plain
+from clients.protocol import Client
+
+
+def every_client(*, peers: bool, vllm: Path | None = None) -> list[Client]:
+    """All clients in the order of the tables; other tools only where `peers` is set."""
+    ours: list[Client] = [Harness(), Floor("user"), Floor("kernel"), Plain("aiohttp"), Plain("httpx")]
+    if not peers:
+        return [client for client in ours if client.name != "C floor, kernel clock"]
+    return ours

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from binaries import Unbuildable, build
-from clients.protocol import Command, Failed, NotInstalled
 from scenario import Scenario
 from told import Told, read_stamps
+
+from clients.protocol import Command, Failed, NotInstalled
 
 
 class Floor:

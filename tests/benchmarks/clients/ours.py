@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scenario import Scenario
+from told import Call, Told
 
 from clients.protocol import Command, Failed
 from harness import __version__
 from harness.records.record import Record, decode_record
-from scenario import Scenario
-from told import Call, Told
 
 FINISHED = frozenset({0, 4, 10, 12})  # done, or done and judged
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clients import venvs
-from clients.protocol import Command, Failed
 from scenario import Scenario
 from told import Told, read_stamps
+
+from clients import venvs
+from clients.protocol import Command, Failed
 
 _PINS = ("aiohttp==3.14.5", "httpx==0.28.1", "uvloop==0.23.0")
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from binaries import CACHE
+
 from clients.protocol import NotInstalled
 
 

@@ -1,0 +1,198 @@
+"""How fast and how true harness is, beside a C client, plain Python clients and other load generators.
+
+    python tests/benchmarks/run.py --small     harness, floor, httpx and aiohttp; a few minutes
+    python tests/benchmarks/run.py --full      more streams, the other tools, more repeats; an hour and more
+
+All clients ask the same mock server in one job, alternating, server and client on cores of their own. The figures are
+medians over the repeats and ratios within a repeat: times are of this machine alone. Nothing else should run on it.
+
+Results go to .cache/bench/<time>-<form>.json; --full also writes its tables into docs/performance.md, between the two
+marks there. A client that cannot be installed is left out and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import targets
+from binaries import CACHE, ROOT, Unbuildable, build
+from job import Cores, Result, measure
+from medians import Medians
+from scenario import FULL, SMALL, Scenario
+from synthetic import summarise
+from table import render, rows, show
+from truth import cores
+
+from clients import every_client
+from clients.protocol import Client, NotInstalled
+
+PAGE = ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+def installed(clients: Sequence[Client]) -> tuple[list[Client], dict[str, str]]:
+    """Those that can be had here, and why the others cannot."""
+    here: list[Client] = []
+    missing: dict[str, str] = {}
+    for client in clients:
+        try:
+            client.install()
+        except NotInstalled as error:
+            missing[client.name] = " ".join(str(error).split())
+        else:
+            here.append(client)
+    return here, missing
+
+
+def in_turn(clients: Sequence[Client], repeats: int) -> Iterator[tuple[int, Client]]:
+    """All clients, so many times; every second time in the opposite order."""
+    for repeat in range(repeats):
+        order = clients if repeat % 2 == 0 else tuple(reversed(clients))
+        yield from ((repeat, client) for client in order)
+
+
+def play(
+    scenarios: Sequence[Scenario], clients: Sequence[Client], repeats: int, program: Path, where: Cores
+) -> Iterator[Result]:
+    for scenario in scenarios:
+        able = [client for client in clients if client.plays(scenario)]
+        for repeat, client in in_turn(able, repeats):
+            begin = time.monotonic()
+            result = measure(client, scenario, repeat, program=program, cores=where)
+            cpu = show(result.figures.get("cpu_us_per_event"), unit=" us/event")
+            said = result.problem and f"  {' '.join(result.problem.split())[:100]}"
+            took = f"{time.monotonic() - begin:5.1f} s"
+            print(f"{scenario.name:18} {repeat + 1}  {client.name:22} {took}  {cpu}{said}", file=sys.stderr, flush=True)
+            yield result
+
+
+def machine(where: Cores) -> dict[str, Any]:
+    """What this was measured on."""
+    facts = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    models = [line.partition(":")[2].strip() for line in facts if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_average_before": os.getloadavg()[0],
+        "server_core": where.server,
+        "client_cores": sorted(where.client),
+    }
+
+
+def page(job: dict[str, Any], medians: Medians, scenarios: Sequence[Scenario]) -> str:
+    """All that was measured, as Markdown."""
+    on, versions = job["machine"], ", ".join(f"{name} {version}" for name, version in job["versions"].items() if version)
+    parts = [
+        f"Measured {job['date']} with `{job['command']}` on {on['cpu']}, {on['cores']} cores, "
+        f"{on['memory_bytes'] / 2**30:.0f} GiB, {on['kernel']}, Python {on['python']}; server: {job['server']}. "
+        f"Medians of {job['repeats']} alternating runs. {versions}.",
+        "### Targets",
+        targets.render(medians),
+        render(medians, scenarios),
+    ]
+    if job["summaries"]:
+        parts += ["### Records to a summary", _summaries(job["summaries"])]
+    if job["missing"]:
+        parts += ["### Not installed", "\n".join(f"- {name}: {why}" for name, why in job["missing"].items())]
+    return "\n\n".join(parts)
+
+
+def _summaries(summaries: Sequence[dict[str, float]]) -> str:
+    head = ["records", "tokens each", "file MB", "wall s", "CPU s", "peak RSS MB"]
+    body = [
+        [
+            f"{one['records']:,.0f}",
+            f"{one['tokens']:.0f}",
+            show(one["file_bytes"], 1e-6),
+            show(one["wall_s"]),
+            show(one["cpu_s"]),
+            show(one["peak_rss_bytes"], 1e-6),
+        ]
+        for one in summaries
+    ]
+    return rows(head, body)
+
+
+def write_between(path: Path, text: str) -> None:
+    """Put the text between the two marks of the page.
+
+    Raises:
+        SystemExit: it has no such marks.
+    """
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"{path} has no lines {BEGIN} and {END}")
+    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = parser.add_mutually_exclusive_group(required=True)
+    form.add_argument("--small", action="store_true", help="what make bench runs")
+    form.add_argument("--full", action="store_true", help="everything")
+    parser.add_argument("--repeats", type=int, help="runs of each client; 2 in the small form, 5 in the full one")
+    parser.add_argument("--referee", type=Path, help="another server program with the options of mock.c")
+    parser.add_argument("--scenarios", nargs="+", metavar="NAME", help="only these")
+    parser.add_argument("--clients", nargs="+", metavar="NAME", help="only those whose names hold one of these")
+    parser.add_argument("--requests", type=int, help="no more than this a run, to try things out")
+    parser.add_argument("--records", type=int, default=1_000_000, help="records of the summary in the full form")
+    parser.add_argument("--vllm", type=Path, help="a venv with vllm in it, instead of one of our own")
+    parser.add_argument("--page", type=Path, help="write the tables here; default in the full form: docs/performance.md")
+    return parser.parse_args()
+
+
+def main() -> int:
+    wanted = arguments()
+    try:
+        program = wanted.referee or build("mock")
+    except Unbuildable as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    where = cores()
+    os.sched_setaffinity(0, {where.server})
+    chosen = [s for s in (FULL if wanted.full else SMALL) if not wanted.scenarios or s.name in wanted.scenarios]
+    scenarios = [scenario.at_most(wanted.requests) if wanted.requests else scenario for scenario in chosen]
+    names = wanted.clients or [""]
+    asked = [c for c in every_client(peers=wanted.full, vllm=wanted.vllm) if any(name in c.name for name in names)]
+    clients, missing = installed(asked)
+    repeats = wanted.repeats or (5 if wanted.full else 2)
+    job: dict[str, Any] = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "command": " ".join(["python", "tests/benchmarks/run.py", *map(shlex.quote, sys.argv[1:])]),
+        "machine": machine(where),
+        "server": "tests/benchmarks/mock.c" if wanted.referee is None else wanted.referee.name,
+        "repeats": repeats,
+        "versions": {client.name: client.version for client in clients},
+        "missing": missing,
+    }
+    results = list(play(scenarios, clients, repeats, program, where))
+    job["summaries"] = [summarise(wanted.records, tokens) for tokens in (16, 128)] if wanted.full else []
+    job["results"] = [result.as_json() for result in results]
+    text = page(job, Medians(results), scenarios)
+    form, stamp = "full" if wanted.full else "small", datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    saved = CACHE / f"{stamp}-{form}.json"
+    saved.write_text(json.dumps(job, indent=1), encoding="utf-8")
+    print(text)
+    print(f"wrote {saved}", file=sys.stderr)
+    if target := wanted.page or (PAGE if wanted.full else None):
+        write_between(target, text)
+        print(f"wrote {target}", file=sys.stderr)
+    return 1 if any(result.problem and result.client.startswith("harness") for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

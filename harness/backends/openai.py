@@ -71,6 +71,8 @@ _read_any = msgspec.json.Decoder().decode
 _write = msgspec.json.Encoder().encode
 
 _NOTHING = _Delta()
+_SILENT = _Choice()
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # all that decoding raises
 
 
 class OpenAIDecoder:
@@ -106,7 +108,7 @@ class OpenAIDecoder:
     def event(self, data: bytes) -> Output:
         try:
             chunk = _read_chunk(data)
-        except msgspec.MsgspecError:
+        except _UNREADABLE:
             return self._unreadable(data)
         choices = chunk.choices
         if (chunk.usage or chunk.error or chunk.timings or chunk.metrics) is not None:
@@ -114,20 +116,23 @@ class OpenAIDecoder:
         if not choices:
             return Output.NONE
         choice = choices[0]
+        output = Output.NONE
+        if choice.index or len(choices) > 1:
+            choice, output = _side_by_side(choices)
         if choice.finish_reason is not None:
             self._finish = choice.finish_reason
             self._complete = True
-        output = Output.NONE
         delta = choice.delta
         if delta is None:
             if choice.text:
                 self._text.append(choice.text)
                 output = Output.CONTENT
-        elif delta.content:
-            self._text.append(delta.content)
-            output = Output.CONTENT
-        elif delta.tool_calls is not None or delta.reasoning_content or delta.reasoning or delta.refusal:
-            output = self._rarer(delta)
+        else:
+            if delta.content:
+                self._text.append(delta.content)
+                output = Output.CONTENT
+            if delta.tool_calls is not None or delta.reasoning_content or delta.reasoning or delta.refusal:
+                output = max(output, self._rarer(delta))
         if choice.token_ids:
             output = output or Output.CONTENT  # tokens whose text the server held back
             self._event_tokens.append(len(choice.token_ids))
@@ -162,24 +167,24 @@ class OpenAIDecoder:
         if chunk.usage is not None:
             self._usage = chunk.usage
             if self._told is None and chunk.choices and chunk.choices[0].finish_reason is None:
-                self._told = chunk.usage.completion_tokens or 0
-                if chunk.choices[0].delta is None or chunk.choices[0].delta.content:
-                    self._told = 0  # usage in every chunk, and no role chunk came before the first token
-        if chunk.error is not None and self._error is None:
+                self._told = 0  # usage before the end: it comes in every chunk
+        if chunk.error and self._error is None:
             self._error = _error_text(chunk.error)
         for part, name in ((chunk.timings, "timings"), (chunk.metrics, "metrics")):
             if part is not None:
                 self._server = {**(self._server or {}), name: part}
 
     def _unreadable(self, data: bytes) -> Output:
-        if data.strip() == b"[DONE]":
+        data = data.strip()
+        if data == b"[DONE]":
             self._complete = True
+        if data in (b"", b"[DONE]"):
             return Output.NONE
         try:  # JSON of another shape may still be an error object
             value = _read_any(data)
-        except msgspec.MsgspecError:
+        except _UNREADABLE:
             value = None
-        if isinstance(value, dict) and value.get("error") is not None:
+        if isinstance(value, dict) and value.get("error"):
             self._error = self._error or _error_text(value["error"])
         elif self._garbage is None:
             self._garbage = data[:2048].decode("utf-8", "replace")
@@ -188,7 +193,7 @@ class OpenAIDecoder:
     def body(self, data: bytes) -> None:
         try:
             chunk = _read_chunk(data)
-        except msgspec.MsgspecError:
+        except _UNREADABLE:
             self._garbage = data[:2048].decode("utf-8", "replace")
             return
         self._extras(chunk)
@@ -199,6 +204,8 @@ class OpenAIDecoder:
             self._rarer(message)
             self._finish = choice.finish_reason
             self._complete = True
+        if chunk.usage is not None and chunk.usage.completion_tokens:
+            self._event_tokens = [chunk.usage.completion_tokens]  # all in one event
         if not chunk.choices and self._error is None:
             self._garbage = data[:2048].decode("utf-8", "replace")
 
@@ -221,6 +228,19 @@ class OpenAIDecoder:
             event_tokens=self._event_tokens or None,
             server=self._server,
         )
+
+
+def _side_by_side(choices: list[_Choice]) -> tuple[_Choice, Output]:
+    """Several answers at once (`n` > 1): all of them are output, but the text is that of the first."""
+    output = Output.NONE
+    for choice in choices:
+        if choice.index:
+            delta = choice.delta or _NOTHING
+            if choice.text or delta.content or delta.tool_calls or delta.refusal:
+                output = Output.CONTENT
+            elif delta.reasoning_content or delta.reasoning:
+                output = max(output, Output.REASONING)
+    return next((choice for choice in choices if not choice.index), _SILENT), output
 
 
 def _usage(usage: _Usage | None) -> Usage:

@@ -120,7 +120,7 @@ class Reading:
             self._streamed = self._is_stream()  # there was no body at all
         rest = self._events.rest()
         if self._streamed:
-            if rest and (output := self._decoder.event(rest)):
+            if rest and exchange.error is None and (output := self._decoder.event(rest)):
                 self.stamps_ns.append(exchange.end_ns)
                 if self.first_output_ns is None and output == 2:
                     self.first_output_ns = exchange.end_ns
@@ -130,7 +130,7 @@ class Reading:
         if status is not None and status != 200:
             exchange.fail(f"http_{status}", plain[:DETAIL_BYTES].decode("utf-8", "replace"))
         elif exchange.error is None:
-            self._judge(reply, plain, rest.decode("utf-8", "replace"))
+            self._judge(reply, rest.decode("utf-8", "replace"))
         if not self._streamed and exchange.error is None:
             self.stamps_ns = [exchange.end_ns]
         if exchange.http is not None:
@@ -142,16 +142,15 @@ class Reading:
         """Whether the answer came as a stream: only then is known when its first token came."""
         return bool(self._streamed)
 
-    def _judge(self, reply: Reply, plain: bytes, rest: str) -> None:
+    def _judge(self, reply: Reply, rest: str) -> None:
         exchange = self._exchange
         said = reply.text or reply.reasoning or reply.tool_calls or self.stamps_ns
         if reply.error is not None:
             exchange.fail("stream_error" if self._streamed else "error_in_answer", reply.error[:DETAIL_BYTES])
-        elif reply.garbage is not None and rest and rest.startswith(reply.garbage):
+        elif reply.garbage and rest.strip().startswith(reply.garbage):
             exchange.fail("truncated_stream", "the stream ended in the middle of an event")
-        elif reply.garbage is not None:
-            name = "garbage_event" if self._streamed else "not_json"
-            exchange.fail(name, (reply.garbage or plain[:DETAIL_BYTES].decode("utf-8", "replace"))[:DETAIL_BYTES])
+        elif reply.garbage:
+            exchange.fail("garbage_event" if self._streamed else "not_json", reply.garbage[:DETAIL_BYTES])
         elif not said:
             exchange.fail("empty_answer", "the answer ended without any generated token")
         elif not reply.complete:

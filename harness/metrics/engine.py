@@ -2,8 +2,10 @@
 
 A page tells running totals, so a window is the difference of two samples: those nearest to its edges. `starts_s` and
 `ends_s` say how far from the edges they lie (positive: after). A quantile comes from the buckets of a histogram by
-linear interpolation, as Prometheus' histogram_quantile does it; `within` tells the bucket it was found in, which is how
-exact it is. The server counts a request when it ends, whichever window it began in, and sees neither network nor us.
+linear interpolation, as Prometheus' histogram_quantile does it; `within` tells the bucket it was found in, which is
+how exact it is. In the lowest bucket, from 0, and in the highest, without an end, there is nothing to go by: the
+quantile is None and only `within` is known. The server counts a request when it ends, whichever window it began in,
+and sees neither the network nor us.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ _TOTALS = {
 def engine_figures(log: TelemetryLog, start_ns: int, end_ns: int) -> tuple[dict[str, Any] | None, list[Finding]]:
     """What server and machines say of `start_ns` to `end_ns` on the run's axis; None where they say nothing.
 
-    Unknown figures are left out; a quantile is None under its sample floor or beyond the last bucket's bound.
+    Unknown figures are left out; a quantile is None under its sample floor, and in the lowest and highest bucket.
     """
     figures: dict[str, Any] = {}
     findings: list[Finding] = []
@@ -95,9 +97,10 @@ def difference(before: Histogram, after: Histogram) -> Histogram | None:
 
 
 def quantile(histogram: Histogram, q: float) -> tuple[float | None, tuple[float, float | None]]:
-    """The quantile, and the bounds of the bucket it lies in. None where that bucket has no upper bound.
+    """The quantile, and the bounds of the bucket it lies in; None in the lowest and in the highest bucket.
 
-    The lowest bucket is taken to begin at 0. The histogram must not be empty.
+    Raises:
+        ValueError: the histogram is empty.
     """
     bounds = histogram.bounds or []
     rank, seen = q * histogram.n, 0.0
@@ -106,6 +109,8 @@ def quantile(histogram: Histogram, q: float) -> tuple[float | None, tuple[float,
             low = bounds[index - 1] if index else 0.0
             if index == len(bounds):
                 return None, (low, None)
+            if index == 0:
+                return None, (low, bounds[0])
             return low + (bounds[index] - low) * (rank - seen) / count, (low, bounds[index])
         seen += count
     raise ValueError("the histogram is empty")

@@ -14,7 +14,7 @@ PROC = Path("/proc")
 
 class Process:
     """`host_*`: CPU seconds (busy, stolen by the hypervisor, all) and memory in use of the whole machine.
-    `engine_*`: CPU seconds, resident memory and number of the processes in the engine's group.
+    `engine_*`: CPU seconds, resident memory and number of the engine's processes, its group and all descendants.
 
     Resident memory counts pages that processes of the group share once for each of them.
     """
@@ -50,14 +50,15 @@ class Process:
     def _engine(self) -> dict[str, float]:
         if self._pid is None:
             return {}
-        cpu = rss = 0.0
-        number = 0
-        for fields in self._stats():
-            if self._pid in (int(fields[2]), int(fields[3]), int(fields[0])):  # group, session, itself
-                cpu += sum(int(field) for field in fields[11:15]) / self._ticks  # with children it has waited for
-                rss += int(fields[21]) * self._page
-                number += 1
-        return {"engine_cpu_s": cpu, "engine_rss_bytes": rss, "engine_processes": number} if number else {}
+        ours = list(_family(self._pid, list(self._stats())))
+        if not ours:
+            return {}
+        return {
+            # with the children that each has waited for, so that the sum does not fall when one ends
+            "engine_cpu_s": sum(int(ticks) for fields in ours for ticks in fields[11:15]) / self._ticks,
+            "engine_rss_bytes": sum(int(fields[21]) for fields in ours) * self._page,
+            "engine_processes": len(ours),
+        }
 
     def _stats(self) -> Iterator[list[str]]:
         """Of each process its pid at 0, then the fields behind its state: at k is field k + 3 of the manual."""
@@ -70,6 +71,15 @@ class Process:
                 continue
             fields = text[text.rindex(")") + 2 :].split()
             yield [name, *fields[1:]]
+
+
+def _family(pid: int, stats: list[list[str]]) -> Iterator[list[str]]:
+    """The process, those in the group or session it leads, and the descendants of all of them."""
+    root = str(pid)
+    ours = {fields[0] for fields in stats if root in (fields[0], fields[2], fields[3])}
+    while more := {fields[0] for fields in stats if fields[1] in ours} - ours:
+        ours |= more
+    return (fields for fields in stats if fields[0] in ours)
 
 
 def _fields(path: Path) -> Iterator[tuple[str, int]]:

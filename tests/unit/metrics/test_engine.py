@@ -56,6 +56,15 @@ def test_beyond_the_last_bound_a_quantile_is_unknown() -> None:
     assert figures["e2e"]["p50"] is None and figures["within"]["e2e.p50"] == [0.4, None]
 
 
+def test_in_the_lowest_bucket_only_the_bound_is_known() -> None:
+    """All of 10 waited 7 ms; 0.05 s, the middle of the bucket, would be a figure that nobody measured."""
+    samples = page(0, {"queue": histogram(0, 0, 0, 0)}), page(1, {"queue": histogram(10, 0, 0, 0, total=0.07)})
+    figures, _ = engine_figures(log(*samples), 0, S)
+    assert figures is not None
+    assert figures["queue"] == pytest.approx({"n": 10, "mean": 0.007, "p50": None, "p95": None, "p99": None})
+    assert figures["within"] == {"queue.p50": [0.0, 0.1]}
+
+
 def test_totals_and_gauges_of_the_window() -> None:
     figures, _ = engine_figures(
         log(
@@ -141,6 +150,8 @@ def test_a_quantile_lies_in_its_bucket(counts: list[int], q: float) -> None:
     value, (low, high) = quantile(histogram(*counts), q)
     if high is None:
         assert value is None and low == BOUNDS[-1] and sum(counts[:3]) < q * sum(counts) + 1e-9
+    elif low == 0:
+        assert value is None and high == BOUNDS[0] and counts[0] >= q * sum(counts) - 1e-9
     else:
         assert value is not None and low <= value <= high + 1e-12
         below = sum(count for bound, count in zip(BOUNDS, counts, strict=False) if bound <= high)
@@ -202,8 +213,8 @@ def test_notices_become_findings_once() -> None:
 
 def test_from_the_file(tmp_path: Path) -> None:
     writer = TelemetryWriter(tmp_path / "telemetry.jsonl")
-    for t, counts in ((0, (0, 0, 0, 0)), (1, (4, 4, 0, 0))):
+    for t, counts in ((0, (0, 0, 0, 0)), (1, (2, 4, 2, 0))):
         writer.write(page(t, {"ttft": histogram(*counts)}))
     writer.close()
     figures, _ = engine_figures(read_telemetry(tmp_path / "telemetry.jsonl"), 0, S)
-    assert figures is not None and figures["ttft"]["n"] == 8 and figures["ttft"]["p50"] == pytest.approx(0.1)
+    assert figures is not None and figures["ttft"]["n"] == 8 and figures["ttft"]["p50"] == pytest.approx(0.15)

@@ -15,8 +15,20 @@ TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def process(proc: Path, pid: int, group: int, cpu: tuple[int, int, int, int], pages: int, name: str = "x") -> None:
-    fields = ["S", "1", str(group), str(group), *["0"] * 7, *(str(ticks) for ticks in cpu), *["0"] * 6, str(pages), "0"]
+def process(
+    proc: Path, pid: int, group: int, cpu: tuple[int, int, int, int], pages: int, name: str = "x", parent: int = 1
+) -> None:
+    fields = [
+        "S",
+        str(parent),
+        str(group),
+        str(group),
+        *["0"] * 7,
+        *(str(ticks) for ticks in cpu),
+        *["0"] * 6,
+        str(pages),
+        "0",
+    ]
     (proc / str(pid)).mkdir()
     (proc / str(pid) / "stat").write_text(f"{pid} ({name}) {' '.join(fields)}\n")
 
@@ -27,6 +39,8 @@ def proc(tmp_path: Path) -> Path:
     (tmp_path / "meminfo").write_text("MemTotal:       1000 kB\nMemFree: 1 kB\nMemAvailable:    400 kB\nHugePages: x\n")
     process(tmp_path, 40, 40, (300, 100, 0, 0), 10, name="vllm (main) )")
     process(tmp_path, 41, 40, (50, 0, 20, 10), 5)
+    process(tmp_path, 45, 45, (7, 0, 0, 0), 2, parent=41)  # a daemon: in a group of its own, yet the engine's
+    process(tmp_path, 46, 45, (3, 0, 0, 0), 1, parent=45)
     process(tmp_path, 50, 50, (999, 0, 0, 0), 99)
     (tmp_path / "60").mkdir()  # ended between listing and reading
     return tmp_path
@@ -39,7 +53,7 @@ def test_the_engines_group_and_the_machine(proc: Path, wanted: Any) -> None:
         {
             "host_busy_s": 170 / TICKS, "host_steal_s": 40 / TICKS, "host_all_s": 1030 / TICKS,
             "host_memory_bytes": 600 * 1024,
-            "engine_cpu_s": 480 / TICKS, "engine_rss_bytes": 15 * PAGE, "engine_processes": 2,
+            "engine_cpu_s": 490 / TICKS, "engine_rss_bytes": 18 * PAGE, "engine_processes": 4,
         }
     )  # fmt: skip
     source.close()

@@ -47,6 +47,7 @@ class Limiter:
 
     def left(self, exchange: Exchange) -> None:
         """An answer has ended: its place is free."""
+        self.waited.discard(exchange)
         if self._most is None:
             return
         self._in_flight -= 1

@@ -7,6 +7,7 @@ an error inside an HTTP 200, a stream that broke off, or a damaged event is a fa
 from __future__ import annotations
 
 import zlib
+from array import array
 
 import httptools
 
@@ -43,7 +44,7 @@ class Reading:
         self._streamed: bool | None = None  # not known before the headers
         self._plain: list[bytes] = []
         self._plain_bytes = 0
-        self.stamps_ns: list[int] = []  # one for each event that carried output
+        self.stamps_ns: array[int] = array("q")  # one for each event that carried output
         self.first_output_ns: int | None = None  # first output that is not reasoning
         self.coalesced = 0  # output events that shared a read with a later one
         self.reply: Reply | None = None
@@ -132,7 +133,7 @@ class Reading:
         elif exchange.error is None:
             self._judge(reply, rest.decode("utf-8", "replace"))
         if not self._streamed and exchange.error is None:
-            self.stamps_ns = [exchange.end_ns]
+            self.stamps_ns = array("q", [exchange.end_ns])
         if exchange.http is not None:
             exchange.http.release()
         return reply

@@ -211,6 +211,15 @@ RULES: tuple[Rule, ...] = (
         half=False,
     ),
     Rule(
+        "slow_disk",
+        lambda evidence: evidence.worst("write_lag_max_s"),
+        _constant(0.050),
+        "writing records held a worker up for {value:.3f} s",
+        "write to a faster or quieter disk: --out DIR",
+        error=False,
+        half=False,
+    ),
+    Rule(
         "planned_input_error",
         _off_by("input_tokens", "planned_input"),
         _constant(0.05),

@@ -15,6 +15,7 @@ _POWER = "DCGM_FI_DEV_POWER_USAGE"
 _USED = "DCGM_FI_DEV_FB_USED"
 _CLOCK = "DCGM_FI_DEV_SM_CLOCK"
 _BUSY = "DCGM_FI_DEV_GPU_UTIL"
+_BLANK = 2.0**47  # DCGM writes this (dcgm_structs.h: DCGM_FP64_BLANK), or a little less than 2^63, for "not known"
 _WANTED = frozenset((_ENERGY, _POWER, _USED, _CLOCK, _BUSY))
 
 
@@ -67,6 +68,8 @@ def read_devices(series: Series) -> dict[str, Device]:
 
 
 def _fill(device: Device, name: str, value: float) -> None:
+    if not value < _BLANK:  # NaN too
+        return
     match name:
         case "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION":
             device.joules = value / 1000

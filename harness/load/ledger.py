@@ -41,9 +41,9 @@ class Ledger:
         record = Record(
             id=exchange.id,
             session=walk.session.id,
-            session_requests=len(walk.session.nodes),
+            session_requests=len(walk.session.nodes) - walk.unsent,
             node=node.name,
-            after=[self.request_id(walk, needed) for needed in node.after],
+            after=[self.request_id(walk, needed) for needed in walk.waited_for(index)],
             gap_ns=node.gap_ns,
             agent=node.agent,
             depth=node.depth,

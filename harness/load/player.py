@@ -300,6 +300,8 @@ class Player:
         exchange = Exchange(request_id, self._dialect.path, self._dialect.encode(call), self._done)
         exchange.owner = _Owner(walk, index)
         exchange.progress = self._piled
+        if walk.under_way is not None:
+            walk.under_way[index] = exchange
         self._wire.render(exchange)
         return exchange
 
@@ -312,6 +314,10 @@ class Player:
         if self._stopping:
             self._drop(exchange)
             return
+        if exchange.owner.index in exchange.owner.walk.cancelled:
+            self._limiter.left(exchange)
+            self._drop(exchange)
+            return
         self._live[exchange] = None
         self._ledger.tally.requests_sent += 1
         exchange.deadline_ns = self._scheduler.now() + round(self._timeout_s * 1e9)
@@ -322,6 +328,20 @@ class Player:
     def _drop(self, exchange: Exchange) -> None:
         """A request that was due, but is not sent any more."""
         self._node_over(exchange.owner.walk, self._scheduler.now())
+
+    def _cancel(self, walk: Walk, lost: list[int]) -> None:
+        """End the requests that nobody needs any more: those sent are cut off, the others never sent."""
+        for index in lost:
+            exchange = walk.under_way.pop(index, None) if walk.under_way else None
+            if exchange is not None and exchange.sent_ns:
+                if not exchange.ended:
+                    self._wire.abort(exchange, "cancelled", "enough others had answered")
+                continue
+            walk.open_nodes -= 1
+            walk.unsent += 1
+            if exchange is not None and (timer := self._due.pop(exchange, None)) is not None:
+                timer.cancel()
+                self._drop(exchange)
 
     def _piled(self, exchange: Exchange) -> None:
         """Many reads of a live answer wait: read them in slices, so that memory stays flat."""
@@ -357,9 +377,11 @@ class Player:
             exchange.fail("short_answer", f"{told} tokens where exactly {node.output_tokens} were asked for")
         phase: Phase = "warmup" if walk.warmup else self._phase(exchange.end_ns - self._t0)
         self._ledger.enter(exchange, reading, walk, owner.index, owner.intended_ns, phase)
-        walk.failed = walk.failed or exchange.error is not None
+        walk.failed = walk.failed or exchange.error not in (None, "cancelled")
         walk.unread -= 1
         self._unread -= 1
+        if walk.under_way is not None:
+            walk.under_way.pop(owner.index, None)
         if not self._stopping or exchange.error is None:
             walk.open_nodes -= 1
         if not owner.over:
@@ -379,6 +401,7 @@ class Player:
                 answer = walk.filler(owner.index, self._maker)
             for index, due_ns in walk.finished(owner.index, exchange.end_ns, answer):
                 walk.outstanding += 1
+                self._cancel(walk, walk.cancel_losers(index))
                 following = self._render(walk, index)
                 if due_ns <= self._scheduler.now():
                     self._send(following, due_ns)

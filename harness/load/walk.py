@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness.workloads import Node, Session, Text
@@ -21,14 +22,19 @@ class Walk:
         "_answers",
         "_dependents",
         "_finish_ns",
+        "_inherited",
         "_messages",
         "_waiting",
+        "_won",
         "arrival_ns",
+        "cancelled",
         "failed",
         "open_nodes",
         "outstanding",
         "session",
+        "under_way",
         "unread",
+        "unsent",
         "warmup",
     )
 
@@ -41,14 +47,21 @@ class Walk:
         self.open_nodes = len(nodes)  # whose answers are not read yet
         self.unread = 0  # answers that have ended but are not read yet
         self.outstanding = 0  # ready or sent, not yet finished
-        self._waiting = [len(node.after) for node in nodes]
+        self.unsent = 0  # cancelled before they were sent
+        self.cancelled: set[int] = set()  # nodes that nobody needs any more
+        self.under_way: dict[int, Any] | None = None  # what plays each node, where some may be cancelled
+        if any(node.cancel_losers for node in nodes):
+            self.under_way = {}
+        self._waiting = [len(node.after) if node.need is None else node.need for node in nodes]
         self._dependents: list[list[int]] = [[] for _ in nodes]
         for index, node in enumerate(nodes):
             for needed in node.after:
                 self._dependents[needed].append(index)
         self._finish_ns = [0] * len(nodes)
         self._answers: list[Message | None] = [None] * len(nodes)
-        self._messages: list[list[Message] | None] = [None] * len(nodes)
+        self._inherited = {node.history for node in nodes}
+        self._messages: dict[int, list[Message]] = {}  # of nodes whose conversation goes on
+        self._won: dict[int, list[int]] = {}  # whose answers a node that needs only some has waited for
 
     def roots(self) -> list[int]:
         """Nodes that wait for nothing."""
@@ -69,32 +82,69 @@ class Walk:
         ready = []
         for dependent in self._dependents[index]:
             self._waiting[dependent] -= 1
-            if not self._waiting[dependent]:
+            if not self._waiting[dependent] and dependent not in self.cancelled:
                 node = self.session.nodes[dependent]
-                last = max(self._finish_ns[needed] for needed in node.after)
+                if node.need is not None:
+                    self._won[dependent] = [needed for needed in node.after if self._finish_ns[needed]]
+                last = max(self._finish_ns[needed] for needed in self.waited_for(dependent))
                 ready.append((dependent, last + node.gap_ns))
         return ready
+
+    def waited_for(self, index: int) -> Sequence[int]:
+        """The nodes whose answers this one, which is due, has waited for: the first ones, where it needs only some."""
+        return self._won.get(index, self.session.nodes[index].after)
+
+    def cancel_losers(self, index: int) -> list[int]:
+        """Nodes without an answer that nobody needs now that this one is due. They will never be ready."""
+        nodes, lost = self.session.nodes, []
+        stack = list(nodes[index].after) if nodes[index].cancel_losers else []
+        while stack:
+            loser = stack.pop()
+            if self._finish_ns[loser] or loser in self.cancelled or self._is_needed(loser):
+                continue
+            self.cancelled.add(loser)
+            lost.append(loser)
+            stack.extend(nodes[loser].after)
+        return lost
+
+    def _is_needed(self, index: int) -> bool:
+        """Whether a node still waits for this one, or may."""
+        return any(self._waiting[each] > 0 and each not in self.cancelled for each in self._dependents[index])
 
     def messages(self, index: int, maker: TextMaker) -> list[Message]:
         """The whole prompt of a node: inherited conversation, then its own texts, joined answers before the last."""
         node = self.session.nodes[index]
         messages: list[Message] = []
         if node.history is not None:
-            messages.extend(self._messages[node.history] or ())
+            messages.extend(self._messages[node.history])
             answer = self._answers[node.history]
             if answer is not None:
                 messages.append(answer)
-        for place, text in enumerate(node.texts):
-            content = maker.text(text, self.session.index)
-            if place == len(node.texts) - 1 and node.joins:
-                content = "\n\n".join([*self._joined(node), content])
-            messages.append({"role": text.role, "content": content})
-        if self._dependents[index]:
+        messages.extend(self._own(index, node, maker))
+        if index in self._inherited:
             self._messages[index] = messages
         return messages
 
-    def _joined(self, node: Node) -> list[str]:
-        answers = (self._answers[join] for join in node.joins)
+    def _own(self, index: int, node: Node, maker: TextMaker) -> Iterator[Message]:
+        """The new messages of a node: parts in one with the text after them, joined answers before the last text."""
+        parts, role = "", "user"
+        last = len(node.texts) - 1
+        joined = "\n\n".join(self._joined(index, node))
+        for place, text in enumerate(node.texts):
+            content, role = maker.text(text, self.session.index), text.role
+            if place == last and joined:
+                content, joined = f"{joined}\n\n{content}", ""
+            parts = f"{parts} {content}" if parts else content
+            if not text.part:
+                yield {"role": role, "content": parts}
+                parts = ""
+        if parts or joined:
+            yield {"role": role, "content": parts or joined}
+
+    def _joined(self, index: int, node: Node) -> list[str]:
+        """The answers that become part of the prompt: of those waited for, where it needs only some."""
+        won = self._won.get(index)
+        answers = (self._answers[join] for join in node.joins if won is None or join in won or join not in node.after)
         return [answer["content"] for answer in answers if answer is not None]
 
     def filler(self, index: int, maker: TextMaker) -> Message:

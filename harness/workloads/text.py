@@ -93,10 +93,13 @@ class TextMaker:
     def text(self, text: Text, session: int) -> str:
         """The content of `text` in the session of that index."""
         if text.shared:
-            return self._shared(text.key, text.tokens, f"run {self.run_nonce}")
-        return self._make(text.key, text.tokens, f"session {session} {self.run_nonce}")
+            return self._shared(text.key, text.tokens, text.part, f"run {self.run_nonce}")
+        return self._make(text.key, text.tokens, text.part, f"session {session} {self.run_nonce}")
 
-    def _make(self, key: str, tokens: int, nonce: str) -> str:
+    def _make(self, key: str, tokens: int, part: bool, nonce: str) -> str:
+        if part:  # it may be shorter than the nonce, so the nonce is in every word
+            words = max(1, round(tokens / self.calibration.b))
+            return filler(f"{nonce}/{key}" if self.run_nonce else key, words)
         words = self.words(tokens)
         first = min(words, NONCE_WORDS) if self.run_nonce else 0
         parts = (filler(nonce, first), filler(key, words - first))

@@ -286,12 +286,12 @@ def test_no_cut_changes_what_it_says(name: str) -> None:
         expected = told if len(parts) == len(single) else replace(told, first=found.first)
         assert found == expected, f"{len(parts)} parts, the first of {len(parts[0])} bytes"
         assert (found.first is None) == (told.first is None)
-        assert reading.stamps_ns == sorted(reading.stamps_ns)
+        assert list(reading.stamps_ns) == sorted(reading.stamps_ns)
 
 
 def test_events_that_share_a_read_are_counted() -> None:
     exchange, reading = read(dialect_of("openai"), chunked(sse(*FULL)))
-    assert (reading.coalesced, reading.stamps_ns) == (1, [0, 0])
+    assert (reading.coalesced, list(reading.stamps_ns)) == (1, [0, 0])
     exchange, reading = read(dialect_of("openai"), *one_event_a_part(sse(*FULL)))
     assert reading.coalesced == 0 and len(set(reading.stamps_ns)) == 2
     assert exchange.error is None
@@ -446,4 +446,4 @@ def test_answers_that_are_not_streamed(kind: str, stream: bool, body: bytes, tex
     exchange, reading = read(dialect_of(kind, stream=stream), whole(body))
     found = told_by(exchange, reading)
     assert found == Told(text, 1, None, "stop", usage=(5, None, 2), tokens=[2], tools=tools)
-    assert reading.stamps_ns == [exchange.end_ns] and not reading.streamed
+    assert list(reading.stamps_ns) == [exchange.end_ns] and not reading.streamed

@@ -191,11 +191,15 @@ class Client:
         self._make = make
         self.wire: Any = None
 
-    def run(self, url: str, main: Callable[[Client], Any], *, warm: int = 0, **options: Any) -> Any:
-        """Open a wire to `url`, run `await main(self)` and close it."""
+    def run(
+        self, url: str, main: Callable[[Client], Any], *, warm: int = 0, spare: bool = False, **options: Any
+    ) -> Any:
+        """Open a wire to `url`, run `await main(self)` and close it. `spare`: keep a connection in hand."""
 
         async def body() -> Any:
             self.wire = self._make(Endpoint(url=url, **options))
+            if not spare:
+                self.wire._spare = lambda: False
             await self.wire.open(warm)
             try:
                 return await asyncio.wait_for(main(self), 20)

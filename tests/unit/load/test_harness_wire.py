@@ -188,6 +188,39 @@ def test_warm_connections(own: Any, serve: Any, answers: Any) -> None:
     assert 0 < fresh.connect_ns < fresh.connected_ns
 
 
+def test_one_connection_is_kept_in_hand(own: Any, serve: Any, answers: Any) -> None:
+    server = serve(answers.always(answers.chunked(EVENT)))
+
+    async def main(client: Any) -> Any:
+        first, ended = client.begin()
+        await ended
+        await asyncio.sleep(0.03)
+        hand = len(client.wire.idle)
+        return first, hand, await asyncio.gather(client.ask(), client.ask())
+
+    first, hand, later = own.run(server.url, main, spare=True)
+    assert first.connect_ns is not None and hand == 2
+    assert [exchange.connect_ns for exchange in later] == [None, None]
+
+
+def test_a_server_that_is_known_to_close_gets_a_fresh_connection_each_time(own: Any, serve: Any, answers: Any) -> None:
+    server = serve(answers.always(answers.chunked(EVENT)))
+
+    async def main(client: Any) -> list[Any]:
+        return [await client.ask() for _ in range(3)]
+
+    asked = own.run(server.url, main, reuse=False, spare=True)
+    assert all(exchange.error is None and exchange.connect_ns for exchange in asked)
+    assert server.connections == 3
+
+
+def test_a_spare_connection_to_nobody_is_no_failure(own: Any, unused_port: int) -> None:
+    async def main(client: Any) -> list[str]:
+        return [(await client.ask()).error for _ in range(5)]
+
+    assert own.run(f"http://127.0.0.1:{unused_port}", main, spare=True) == ["connection_refused"] * 5
+
+
 def test_warm_connections_to_nobody(own: Any, unused_port: int) -> None:
     async def main(client: Any) -> Any:
         return len(client.wire.idle), await client.ask()

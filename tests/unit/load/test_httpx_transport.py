@@ -21,6 +21,7 @@ Use = Callable[[httpx.AsyncClient, HarnessWire], Any]
 def over_httpx(url: str, use: Use) -> Any:
     async def main() -> Any:
         wire = HarnessWire(Endpoint(url=url))
+        wire._spare = lambda: False  # type: ignore[method-assign]
         await wire.open(0)
         try:
             async with httpx.AsyncClient(transport=HarnessTransport(wire), timeout=5.0) as client:

@@ -1,0 +1,528 @@
+"""The player on virtual time, over a wire that answers after a given delay: exact to the nanosecond."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import Callable
+from itertools import count, pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.backends.openai import OpenAIDialect
+from harness.clock import VirtualLoop
+from harness.config import Experiment
+from harness.load.exchange import Exchange
+from harness.load.health import HealthMonitor
+from harness.load.ledger import Ledger
+from harness.load.limits import Limiter
+from harness.load.player import Player
+from harness.load.scheduler import Scheduler
+from harness.plan import Plan, make_plan
+from harness.records.reader import read_records
+from harness.records.record import Record
+from harness.records.writer import RecordWriter
+from harness.workloads import Node, Session, Text
+from harness.workloads.text import TextCalibration, TextMaker
+
+_NUMBERS = count()
+MS = 1_000_000
+S = 1_000_000_000
+Delay = Callable[[Exchange], float]
+
+
+class FakeWire:
+    """Answers each request after `delay(exchange)` seconds; an answer of "!name" is a failure of that name."""
+
+    def __init__(self, scheduler: Scheduler, delay: Delay, says: Callable[[Exchange], str]) -> None:
+        self._scheduler = scheduler
+        self._delay = delay
+        self._says = says
+        self.sent: list[Exchange] = []
+        self.live = 0
+        self.most = 0
+        self.aborted: list[str] = []
+
+    async def open(self, connections: int) -> None:
+        """Always open."""
+
+    async def close(self) -> None:
+        assert self.live == 0
+
+    def render(self, exchange: Exchange) -> None:
+        exchange.payload = exchange.body
+
+    def send(self, exchange: Exchange) -> None:
+        exchange.sent_ns = self._scheduler.now()
+        self.sent.append(exchange)
+        self.live += 1
+        self.most = max(self.most, self.live)
+        self._scheduler.at(exchange.sent_ns + round(self._delay(exchange) * S), self._answer, exchange)
+
+    def _answer(self, exchange: Exchange) -> None:
+        if exchange.ended:
+            return
+        said = self._says(exchange)
+        if said.startswith("!"):
+            exchange.fail(said[1:], "as scripted")
+        else:
+            now = self._scheduler.now()
+            exchange.status, exchange.headers = 200, {b"content-type": b"text/event-stream"}
+            for text, finish in ((said, None), ("", "stop")):
+                event = {"choices": [{"delta": {"content": text}, "finish_reason": finish}]}
+                exchange.bodies.append(b"data: %b\n\n" % json.dumps(event).encode())
+                exchange.body_stamps.append(now)
+        self._end(exchange)
+
+    def _end(self, exchange: Exchange) -> None:
+        exchange.ended = True
+        exchange.end_ns = self._scheduler.now()
+        self.live -= 1
+        exchange.done(exchange)
+
+    def abort(self, exchange: Exchange, error: str, detail: str | None = None) -> None:
+        if not exchange.ended:
+            self.aborted.append(error)
+            exchange.fail(error, detail)
+            self._end(exchange)
+
+
+class Drawn:
+    """A workload made by hand: the same nodes for every session."""
+
+    def __init__(self, *nodes: Node) -> None:
+        self._nodes = nodes
+
+    def session(self, _seed: int, index: int) -> Session:
+        return Session(index=index, kind="drawn", nodes=self._nodes)
+
+
+def ask(name: str, *, after: tuple[int, ...] = (), gap_ms: float = 0, **more: Any) -> Node:
+    texts = (Text("user", f"text of {name}", 8),)
+    return Node(name=name, after=after, texts=texts, output_tokens=4, gap_ns=round(gap_ms * MS), **more)
+
+
+ONE = (ask("only"),)
+
+
+class Play:
+    """One load, played to its end: the wire, the records, the tally."""
+
+    def __init__(self, folder: Path, *nodes: Node, load: dict[str, Any], **options: Any) -> None:
+        self.workload = options.pop("workload", {})
+        limits = options.pop("limits", {})
+        experiment = Experiment.model_validate(
+            {
+                "seed": 3,
+                "backend": {"kind": "openai", "url": "http://127.0.0.1:1", "model": "m"},
+                "workload": {"kind": "chat", "turns": 1, **self.workload},
+                "load": load,
+                "limits": limits,
+            }
+        )
+        plan = make_plan(experiment)
+        self.plan: Plan = dataclasses.replace(plan, workload=Drawn(*nodes)) if nodes else plan
+        self.folder = folder
+        self.delay: Delay = options.pop("delay", lambda _: 0.1)
+        self.says: Callable[[Exchange], str] = options.pop("says", lambda exchange: f"said by {exchange.id}")
+        self.shard = options.pop("shard", (0, 1))
+        self.script: Callable[[Play], Any] | None = options.pop("script", None)
+        self.t0_ns = 0
+        assert not options
+        self.loop = VirtualLoop()
+        self.loop.run(self._main())
+        self.records: list[Record] = list(read_records([self._path]))
+
+    async def _main(self) -> None:
+        loop = self.loop
+        scheduler = Scheduler(loop.now_ns)
+        self.wire = FakeWire(scheduler, self.delay, self.says)
+        self._path = self.folder / f"{next(_NUMBERS)}.jsonl"
+        writer = RecordWriter(self._path)
+        self.ledger = Ledger(writer, worker=self.shard[0], run_id="r")
+        self.health = HealthMonitor(scheduler)
+        self.limiter = Limiter(self.plan.experiment.limits, self.shard[1])
+        self.player = Player(
+            self.plan.shard(*self.shard),
+            wire=self.wire,
+            dialect=OpenAIDialect(self.plan.experiment.backend, "m"),
+            maker=TextMaker(TextCalibration(), ""),
+            ledger=self.ledger,
+            health=self.health,
+            limiter=self.limiter,
+            scheduler=scheduler,
+        )
+        self.player.prepare()
+        await asyncio.sleep(1.0)
+        self.t0_ns = loop.now_ns() + 20 * MS
+        script = asyncio.create_task(self.script(self)) if self.script else None
+        await self.player.play(self.t0_ns)
+        self.ended_ns = loop.now_ns() - self.t0_ns
+        if script is not None:
+            await script
+        self.player.count_live()
+        self.tally = msgspec.structs.replace(self.ledger.tally)
+        await self.wire.close()
+        writer.close()
+
+    def sent_ms(self) -> list[float]:
+        return [round((exchange.sent_ns - self.t0_ns) / MS, 3) for exchange in self.wire.sent]
+
+
+def by_name(play: Play, session: int = 0) -> dict[str, Record]:
+    return {record.node: record for record in play.records if record.session == f"s{session:07d}"}
+
+
+def prompt(exchange: Exchange) -> list[dict[str, str]]:
+    messages: list[dict[str, str]] = json.loads(exchange.body)["messages"]
+    return messages
+
+
+# -- closed loop
+
+
+def test_closed_loop_holds_exactly_n_live_sessions(tmp_path: Path) -> None:
+    delays = iter([0.05 + 0.013 * (number * 7 % 11) for number in range(100)])
+    play = Play(tmp_path, *ONE, load={"concurrency": 4, "sessions": 40}, delay=lambda _: next(delays))
+    edges = sorted(
+        [(record.sent_ns, 1) for record in play.records] + [(record.end_ns, -1) for record in play.records],
+        key=lambda edge: (edge[0], -edge[1]),
+    )
+    full_ns, dry_ns = play.player.marks
+    assert full_ns is not None and dry_ns is not None
+    live, seen = 0, set()
+    for (at, step), (following, _) in pairwise(edges):
+        live += step
+        if full_ns <= at < following <= dry_ns:
+            seen.add(live)
+    assert seen == {4}
+    assert play.wire.most <= 4
+    assert (play.tally.sessions_started, play.tally.sessions_done, play.tally.sessions_failed) == (40, 40, 0)
+    assert len({record.id for record in play.records}) == 40
+
+
+def test_a_slot_starts_its_next_session_when_its_last_answer_ends(tmp_path: Path) -> None:
+    play = Play(tmp_path, *ONE, load={"concurrency": 1, "sessions": 4})
+    assert play.sent_ms() == [0, 100, 200, 300]
+    assert [record.intended_ns for record in play.records[1:]] == [record.end_ns for record in play.records[:-1]]
+
+
+def test_slots_start_spread_over_the_ramp(tmp_path: Path) -> None:
+    play = Play(tmp_path, *ONE, load={"concurrency": 5, "sessions": 5, "ramp": "2s"}, delay=lambda _: 9.0)
+    starts = [round(slot / MS, 3) for slot in play.plan.shard(0, 1).slots()]
+    assert sorted(play.sent_ms()) == sorted(starts)
+    assert play.player.marks[0] == pytest.approx(max(starts) * MS, abs=1000)
+
+
+def test_more_slots_than_sessions(tmp_path: Path) -> None:
+    play = Play(tmp_path, *ONE, load={"concurrency": 8, "sessions": 3})
+    assert len(play.records) == 3
+    assert play.tally.live_sessions == 0
+
+
+def test_no_session_starts_after_the_duration(tmp_path: Path) -> None:
+    two = (ask("one"), ask("two", after=(0,), history=0, gap_ms=50))
+    play = Play(tmp_path, *two, load={"concurrency": 2, "duration": "1s"}, delay=lambda _: 0.17)
+    starts = [at for at, exchange in zip(play.sent_ms(), play.wire.sent, strict=True) if exchange.id.endswith("one")]
+    assert max(starts) < 1000
+    assert play.tally.sessions_done == len(starts)  # what had started was played to its end
+    assert play.player.marks[1] >= 1000 * MS
+    assert play.ended_ns > 1000 * MS
+
+
+# -- open loop
+
+
+def test_open_loop_keeps_its_arrivals_however_slow_the_server(tmp_path: Path) -> None:
+    load = {"rate": "50/s", "arrivals": "poisson", "sessions": 200, "timeout": "1h"}
+    fast = Play(tmp_path, *ONE, load=load, delay=lambda _: 0.001)
+    slow = Play(tmp_path, *ONE, load=load, delay=lambda _: 60.0)
+    planned = [offset for offset, _ in fast.plan.shard(0, 1).arrivals()]
+    for play in (fast, slow):
+        assert [record.intended_ns for record in sorted(play.records, key=lambda r: r.id)] == planned
+        late = [record.sent_ns - record.intended_ns for record in play.records if record.sent_ns is not None]
+        assert min(late) >= 0 and max(late) < 10  # ns: what a clock of floats rounds
+    assert slow.wire.most == 200
+    assert fast.player.marks[1] == pytest.approx(planned[-1], abs=10)
+
+
+def test_what_is_due_late_is_sent_late_and_says_so(tmp_path: Path) -> None:
+    async def stall(play: Play) -> None:
+        await asyncio.sleep(0.215)
+        play.loop._jumping.virtual_ns += 100 * MS  # nothing could run for so long
+
+    load = {"rate": "100/s", "arrivals": "constant", "sessions": 50}
+    play = Play(tmp_path, *ONE, load=load, delay=lambda _: 0.001, script=stall)
+    planned = [offset for offset, _ in play.plan.shard(0, 1).arrivals()]
+    assert sorted(record.intended_ns for record in play.records) == planned
+    lags = sorted((record.sent_ns or 0) - record.intended_ns for record in play.records)
+    assert 90 * MS < lags[-1] <= 100 * MS
+    assert sum(lag > MS for lag in lags) in (9, 10, 11)
+    assert play.health.read().send_lag_max_s == pytest.approx(lags[-1] / 1e9)
+
+
+# -- inside a session
+
+
+def test_gaps_run_from_the_last_finish(tmp_path: Path) -> None:
+    chain = (ask("a"), ask("b", after=(0,), history=0, gap_ms=250), ask("c", after=(1,), history=1))
+    play = Play(tmp_path, *chain, load={"concurrency": 1, "sessions": 1})
+    assert play.sent_ms() == [0, 350, 450]
+    records = by_name(play)
+    assert records["b"].after == [records["a"].id] and records["b"].gap_ns == 250 * MS
+    assert records["b"].intended_ns == records["a"].end_ns + 250 * MS
+    assert records["c"].intended_ns == records["b"].end_ns
+
+
+FAN = (
+    ask("plan"),
+    ask("map-1", after=(0,), agent="map", depth=1),
+    ask("map-2", after=(0,), agent="map", depth=1, gap_ms=30),
+    ask("map-3", after=(0,), agent="map", depth=1),
+    ask("reduce", after=(1, 2, 3), joins=(1, 2, 3), gap_ms=20),
+)
+
+
+def test_fan_out_and_join(tmp_path: Path) -> None:
+    delays = {"plan": 0.1, "map-1": 0.2, "map-2": 0.3, "map-3": 0.05, "reduce": 0.1}
+    play = Play(
+        tmp_path,
+        *FAN,
+        load={"concurrency": 1, "sessions": 2},
+        delay=lambda exchange: delays[exchange.id.split("-", 2)[2]],
+    )
+    assert play.sent_ms() == [0, 100, 100, 130, 450, 550, 650, 650, 680, 1000]
+    records = by_name(play)
+    assert records["reduce"].after == [records[name].id for name in ("map-1", "map-2", "map-3")]
+    assert records["reduce"].intended_ns == records["map-2"].end_ns + 20 * MS
+    assert (records["map-1"].agent, records["map-1"].depth) == ("map", 1)
+    [last] = prompt(play.wire.sent[4])
+    said = [f"said by r-s0000000-map-{number}" for number in (1, 2, 3)]
+    assert last["content"].split("\n\n")[:3] == said and len(last["content"].split("\n\n")) == 4
+    assert [message["role"] for message in prompt(play.wire.sent[1])] == ["user"]  # a fresh context
+
+
+def test_a_live_conversation_holds_what_the_server_said(tmp_path: Path) -> None:
+    chain = (ask("a"), ask("b", after=(0,), history=0), ask("c", after=(1,), history=1))
+    play = Play(tmp_path, *chain, load={"concurrency": 1, "sessions": 1})
+    messages = prompt(play.wire.sent[2])
+    assert [message["role"] for message in messages] == ["user", "assistant", "user", "assistant", "user"]
+    assert messages[1]["content"] == "said by r-s0000000-a"
+    assert messages[:1] == prompt(play.wire.sent[0]) and messages[:3] == prompt(play.wire.sent[1])
+
+
+def test_a_planned_conversation_does_not_depend_on_the_server(tmp_path: Path) -> None:
+    chain = (ask("a"), ask("b", after=(0,), history=0))
+    load = {"concurrency": 1, "sessions": 1}
+    asked = []
+    for said in ("yes", "no"):
+        play = Play(tmp_path, *chain, load=load, workload={"context": "planned"}, says=lambda _, said=said: said)
+        asked.append(prompt(play.wire.sent[1]))
+    assert asked[0] == asked[1]
+    assert asked[0][1]["role"] == "assistant" and asked[0][1]["content"] not in ("yes", "no", "")
+
+
+# -- failures
+
+
+def test_a_failing_request_ends_its_session_and_no_other(tmp_path: Path) -> None:
+    chain = (ask("a"), ask("b", after=(0,), history=0), ask("c", after=(1,), history=1))
+
+    def says(exchange: Exchange) -> str:
+        return "!connection_reset" if exchange.id == "r-s0000001-b" else "fine"
+
+    play = Play(tmp_path, *chain, load={"concurrency": 2, "sessions": 4}, says=says)
+    assert set(by_name(play, 1)) == {"a", "b"}
+    assert all(set(by_name(play, other)) == {"a", "b", "c"} for other in (0, 2, 3))
+    failed = by_name(play, 1)["b"]
+    assert (failed.status, failed.error, failed.error_detail) == ("failed", "connection_reset", "as scripted")
+    assert (play.tally.sessions_done, play.tally.sessions_failed) == (3, 1)
+    assert play.tally.errors == {"connection_reset": 1}
+    assert (play.tally.requests_ok, play.tally.requests_failed) == (10, 1)
+
+
+def test_a_failed_branch_leaves_the_join_unasked(tmp_path: Path) -> None:
+    play = Play(
+        tmp_path,
+        *FAN,
+        load={"concurrency": 1, "sessions": 2},
+        says=lambda exchange: "!timeout" if exchange.id == "r-s0000000-map-1" else "fine",
+    )
+    assert set(by_name(play, 0)) == {"plan", "map-1", "map-2", "map-3"}
+    assert set(by_name(play, 1)) == {"plan", "map-1", "map-2", "map-3", "reduce"}
+    assert (play.tally.sessions_done, play.tally.sessions_failed) == (1, 1)
+
+
+def test_an_answer_without_a_token_is_a_failure(tmp_path: Path) -> None:
+    play = Play(tmp_path, *ONE, load={"concurrency": 1, "sessions": 2}, says=lambda _: "")
+    assert [record.error for record in play.records] == ["empty_answer"] * 2
+    assert play.tally.sessions_failed == 2
+
+
+def test_requests_time_out(tmp_path: Path) -> None:
+    play = Play(
+        tmp_path,
+        *ONE,
+        load={"concurrency": 2, "sessions": 4, "timeout": "1s"},
+        delay=lambda exchange: 100.0 if exchange.id == "r-s0000000-only" else 0.4,
+    )
+    record = by_name(play, 0)["only"]
+    assert (record.error, record.status) == ("timeout", "failed")
+    assert record.error_detail == "no complete answer within 1 s"
+    assert 1000 * MS <= record.end_ns - (record.sent_ns or 0) <= 1101 * MS
+    assert sum(record.status == "ok" for record in play.records) == 3
+
+
+# -- the rest
+
+
+@pytest.mark.parametrize("load", [{"concurrency": 2}, {"rate": "10/s", "arrivals": "constant"}])
+def test_warm_up_sessions_are_flagged(tmp_path: Path, load: dict[str, Any]) -> None:
+    play = Play(tmp_path, *ONE, load={**load, "warmup": 3, "sessions": 5})
+    warm = {record.session for record in play.records if record.phase == "warmup"}
+    assert warm == {f"s{index:07d}" for index in range(3)}
+    assert len(play.records) == 8
+
+
+def test_the_phase_of_the_moment(tmp_path: Path) -> None:
+    phases: dict[float, tuple[str, int]] = {}
+
+    async def watch(play: Play) -> None:
+        for at in (0.5, 1.5, 3.9):
+            await asyncio.sleep((play.t0_ns - play.loop.now_ns()) / S + at)
+            play.player.count_live()
+            phases[at] = (play.ledger.tally.phase, play.ledger.tally.live_requests)
+
+    play = Play(
+        tmp_path, *ONE, load={"concurrency": 3, "duration": "3s", "warmup": "1s"}, delay=lambda _: 0.7, script=watch
+    )
+    assert phases == {0.5: ("warmup", 3), 1.5: ("measure", 3), 3.9: ("measure", 3)}
+    assert play.tally.phase == "drain"
+
+
+@pytest.mark.parametrize("load", [{"concurrency": 4, "sessions": 24}, {"rate": "20/s", "sessions": 24}])
+def test_any_number_of_shards_plays_the_same_sessions(tmp_path: Path, load: dict[str, Any]) -> None:
+    found = []
+    for shards in (1, 2, 4):
+        plays = [Play(tmp_path, load=load, workload={"turns": 3, "think": 0}, shard=(k, shards)) for k in range(shards)]
+        asked = {exchange.id: exchange.body for play in plays for exchange in play.wire.sent}
+        intended = {record.session: record.intended_ns for play in plays for record in play.records}
+        found.append((asked, sorted(intended) if "concurrency" in load else intended))
+        assert len(asked) == 24 * 3
+    assert found[0][0].keys() == found[1][0].keys() == found[2][0].keys()
+    first = [{key: body for key, body in asked.items() if key.endswith("turn-1")} for asked, _ in found]
+    assert first[0] == first[1] == first[2]
+
+
+def drain(at: float, *stops: bool) -> Callable[[Play], Any]:
+    async def script(play: Play) -> None:
+        await asyncio.sleep(at)
+        for number, drain in enumerate(stops):
+            await asyncio.sleep(0.01 * number)
+            play.player.stop(drain=drain)
+
+    return script
+
+
+CHAIN = (ask("a"), ask("b", after=(0,), history=0, gap_ms=500))
+
+
+@pytest.mark.parametrize(
+    "load", [{"concurrency": 3, "sessions": 100}, {"rate": "10/s", "arrivals": "constant", "sessions": 100}]
+)
+def test_drain_lets_answers_under_way_end(tmp_path: Path, load: dict[str, Any]) -> None:
+    play = Play(tmp_path, *CHAIN, load=load, delay=lambda _: 0.4, script=drain(1.15, True))
+    assert play.records and all(record.status == "ok" for record in play.records)
+    assert max(play.sent_ms()) <= 1150
+    assert 1130 * MS < play.ended_ns < 1600 * MS
+    assert len(play.records) == len(play.wire.sent) == play.tally.requests_sent
+    assert play.tally.live_sessions == 0
+    assert play.tally.phase == "drain"
+
+
+def test_stop_cuts_off_what_is_under_way(tmp_path: Path) -> None:
+    play = Play(
+        tmp_path, *CHAIN, load={"concurrency": 3, "sessions": 100}, delay=lambda _: 60.0, script=drain(2, True, False)
+    )
+    assert [record.status for record in play.records] == ["cancelled"] * 3
+    assert {record.error for record in play.records} == {"interrupted"}
+    assert play.wire.aborted == ["interrupted"] * 3
+    assert play.ended_ns < 2 * S
+    assert (play.tally.requests_failed, play.tally.errors) == (0, {})
+
+
+def test_stop_before_anything_was_sent(tmp_path: Path) -> None:
+    play = Play(tmp_path, *CHAIN, load={"concurrency": 3, "sessions": 100}, script=drain(0, True))
+    assert play.records == [] and play.wire.sent == []
+
+
+# -- limits
+
+
+def test_no_more_requests_in_flight_than_allowed(tmp_path: Path) -> None:
+    play = Play(
+        tmp_path,
+        *ONE,
+        load={"rate": "100/s", "arrivals": "constant", "sessions": 30},
+        limits={"max_in_flight": 4},
+    )
+    assert play.wire.most == 4
+    assert len(play.records) == 30
+    assert [exchange.id for exchange in play.wire.sent] == sorted(exchange.id for exchange in play.wire.sent)
+    assert play.limiter.waits == 26
+    assert max((record.sent_ns or 0) - record.intended_ns for record in play.records) > 300 * MS
+    assert play.health.read().send_lag_max_s < 0.001  # a wait for a limit is no lateness of ours
+    assert not play.limiter.waited
+
+
+def test_each_shard_has_its_share_of_the_limit(tmp_path: Path) -> None:
+    load = {"rate": "100/s", "arrivals": "constant", "sessions": 30}
+    play = Play(tmp_path, *ONE, load=load, limits={"max_in_flight": 4}, shard=(1, 2))
+    assert play.wire.most == 2
+
+
+def test_no_more_requests_a_minute_than_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from asyncio_throttle import throttler
+
+    def virtual() -> float:
+        return asyncio.get_running_loop().time()
+
+    monkeypatch.setattr(throttler.time, "monotonic", virtual)
+    play = Play(
+        tmp_path,
+        *ONE,
+        load={"rate": "10/s", "arrivals": "constant", "sessions": 25},
+        limits={"requests_per_minute": 10},
+    )
+    minutes = [sum(60_000 * k <= at < 60_000 * (k + 1) for at in play.sent_ms()) for k in range(3)]
+    assert minutes == [10, 10, 5]
+    assert len(play.records) == 25
+
+
+@pytest.mark.parametrize("limits", [{"max_in_flight": 1}, {"requests_per_minute": 1}])
+def test_stop_drops_what_waits_for_a_limit(tmp_path: Path, limits: dict[str, Any]) -> None:
+    load = {"rate": "10/s", "arrivals": "constant", "sessions": 20}
+    play = Play(tmp_path, *ONE, load=load, limits=limits, delay=lambda _: 5.0, script=drain(1.0, True))
+    assert len(play.records) == len(play.wire.sent) == 1
+    assert play.tally.live_sessions == 0
+
+
+def test_exact_output_that_falls_short(tmp_path: Path) -> None:
+    class Short(FakeWire):
+        def _end(self, exchange: Exchange) -> None:
+            usage = {"usage": {"prompt_tokens": 8, "completion_tokens": 3}}
+            exchange.bodies.append(b"data: %b\n\n" % json.dumps(usage).encode())
+            exchange.body_stamps.append(exchange.sent_ns)
+            super()._end(exchange)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "FakeWire", Short)
+        play = Play(tmp_path, *CHAIN, load={"concurrency": 1, "sessions": 1}, workload={"exact_output": True})
+    [record] = play.records
+    assert (record.error, record.status, record.output_tokens) == ("short_answer", "failed", 3)
+    assert record.tokens_source == "server"
+    assert record.error_detail == "3 tokens where exactly 4 were asked for"

@@ -25,6 +25,7 @@ from harness.live.progress import Goal
 from harness.live.view import LiveView
 from harness.load.fleet import Fleet, auto_workers
 from harness.load.messages import WorkerSpec
+from harness.load.opening import with_secrets
 from harness.load.reach import Reached, reach
 from harness.metrics.analysis import Analysis
 from harness.plan import Plan, make_plan
@@ -33,7 +34,10 @@ from harness.records.folder import RunFolder, write_whole
 from harness.records.machine import StealMeter, machine, packages
 from harness.records.manifest import Manifest, WorkerReport
 from harness.records.phases import rewrite_phases
+from harness.records.snapshot import Snapshot
 from harness.report.outputs import Outputs
+from harness.telemetry.sampler import Telemetry
+from harness.telemetry.source import Engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,8 @@ def run(
             folder.write_manifest(manifest)
             fleet.brief(_specs(folder, experiment, params, reached, size))
             steal = StealMeter()
-            reports = _play(fleet, plan, reached, quiet=quiet)
+            with _telemetry(experiment, params, reached, folder) as telemetry:
+                reports = _play(fleet, plan, reached, telemetry, quiet=quiet)
             stolen = steal.share()
     manifest.clock["t0_monotonic_ns"] = fleet.t0_ns
     _close(folder, manifest, plan, reports, stolen)
@@ -163,9 +168,26 @@ def _specs(
     ]
 
 
-def _play(fleet: Fleet, plan: Plan, reached: Reached, *, quiet: bool) -> list[WorkerReport]:
+def _telemetry(experiment: Experiment, params: BackendConfig, reached: Reached, folder: RunFolder) -> Telemetry:
+    """What is sampled beside the load, from now on; it is written as soon as the load has a start."""
+    endpoint, _ = with_secrets(reached.endpoint, params)
+    engine = Engine(
+        url=endpoint.url,
+        headers=endpoint.headers,
+        verify=params.verify,
+        pid=reached.target.pid,
+        simulated=reached.target.simulated,
+    )
+    return Telemetry(experiment.telemetry, engine, folder.telemetry)
+
+
+def _play(fleet: Fleet, plan: Plan, reached: Reached, telemetry: Telemetry, *, quiet: bool) -> list[WorkerReport]:
     """Run the load with the live view. Ctrl-C drains, a second one stops; both keep what was measured."""
     with LiveView(_goal(plan, reached), quiet=quiet) as view:
+
+        def tick(snapshots: list[Snapshot], t_ns: int) -> None:
+            telemetry.start(fleet.t0_ns)
+            view.update(snapshots, t_ns)
 
         def interrupted(_signal: int, _frame: FrameType | None) -> None:
             fleet.stop()
@@ -177,7 +199,7 @@ def _play(fleet: Fleet, plan: Plan, reached: Reached, *, quiet: bool) -> list[Wo
 
         previous = signal.signal(signal.SIGINT, interrupted), signal.signal(signal.SIGTERM, ended)
         try:
-            return fleet.play(view.update, drain_s=plan.experiment.load.drain)
+            return fleet.play(tick, drain_s=plan.experiment.load.drain)
         finally:
             signal.signal(signal.SIGINT, previous[0])
             signal.signal(signal.SIGTERM, previous[1])

@@ -9,11 +9,13 @@ from harness.metrics.analysis import Analysis
 from harness.metrics.catalogue import METRICS
 from harness.metrics.cost import cost, session_costs
 from harness.metrics.distribution import distribution
+from harness.metrics.energy import energy_figures
+from harness.metrics.engine import engine_figures, telemetry_findings
 from harness.metrics.evidence import Evidence
 from harness.metrics.goodput import Limit, good
 from harness.metrics.samples import Samples
 from harness.metrics.sessions import session_table
-from harness.metrics.summary import MetricStats, RunInfo, Summary, TargetInfo
+from harness.metrics.summary import Finding, MetricStats, RunInfo, Summary, TargetInfo
 from harness.metrics.table import RecordTable
 from harness.metrics.terms import Terms, read_terms
 from harness.metrics.throughput import rates
@@ -23,6 +25,7 @@ from harness.metrics.window import Window, measured_window
 from harness.records.folder import RunFolder
 from harness.records.manifest import Manifest
 from harness.records.record import Record
+from harness.records.telemetry import TelemetryLog, read_telemetry
 from harness.units import NS_PER_S
 
 
@@ -34,8 +37,8 @@ def summarise(folder: RunFolder, limits: Sequence[Limit] = ()) -> Analysis:
     Raises:
         ResultsError: the folder cannot be read.
     """
-    analysis = analyse(RecordTable.read(folder.records()), folder.read_manifest(), read_terms(folder), limits)
-    return replace(analysis, folder=folder)
+    table, log = RecordTable.read(folder.records()), read_telemetry(folder.telemetry)
+    return replace(analyse(table, folder.read_manifest(), read_terms(folder), limits, log), folder=folder)
 
 
 def analyse_records(
@@ -45,7 +48,13 @@ def analyse_records(
     return analyse(RecordTable.of(records), manifest, terms, limits)
 
 
-def analyse(table: RecordTable, manifest: Manifest, terms: Terms, limits: Sequence[Limit] = ()) -> Analysis:
+def analyse(
+    table: RecordTable,
+    manifest: Manifest,
+    terms: Terms,
+    limits: Sequence[Limit] = (),
+    log: TelemetryLog | None = None,
+) -> Analysis:
     """The walk from a table to a summary."""
     sessions = session_table(table)
     window = measured_window(table, sessions, manifest, terms)
@@ -65,8 +74,9 @@ def analyse(table: RecordTable, manifest: Manifest, terms: Terms, limits: Sequen
         tokens=tokens,
         cost=cost(terms.cost, table, window, kept, counts, tokens, pace, intervals, good_sessions),
     )
+    beside = _beside(summary, log, window, terms)
     evidence = Evidence(table, sessions, window, manifest, terms, summary, samples.rows)
-    summary.validity = validity(evidence)
+    summary.validity = validity(evidence, beside)
     return Analysis(
         summary=summary,
         manifest=manifest,
@@ -77,6 +87,17 @@ def analyse(table: RecordTable, manifest: Manifest, terms: Terms, limits: Sequen
         samples=samples,
         good=kept,
     )
+
+
+def _beside(summary: Summary, log: TelemetryLog | None, window: Window, terms: Terms) -> list[Finding]:
+    """What was sampled beside the run: the engine's own figures, energy, and what to know about both."""
+    if log is None:
+        return []
+    start, end = window.start_ns, window.end_ns
+    pue, carbon = terms.telemetry.get("pue"), terms.telemetry.get("carbon")
+    summary.server, seen = engine_figures(log, start, end)
+    summary.energy, doubts = energy_figures(log, start, end, summary.rates, pue=pue, carbon=carbon)
+    return [*telemetry_findings(log), *seen, *doubts]
 
 
 def _run(table: RecordTable, window: Window, manifest: Manifest) -> RunInfo:

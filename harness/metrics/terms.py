@@ -28,6 +28,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     slo: tuple[str, ...] = ()
     gate: tuple[str, ...] = ()
     cost: dict[str, Any] | None = None
+    telemetry: dict[str, Any] = {}
 
     @property
     def closed(self) -> bool:
@@ -66,4 +67,5 @@ def terms_of(config: dict[str, Any]) -> Terms:
         slo=tuple(config.get("slo") or ()),
         gate=tuple(config.get("gate") or ()),
         cost=config.get("cost"),
+        telemetry=config.get("telemetry") or {},
     )

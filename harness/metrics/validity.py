@@ -6,7 +6,7 @@ verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -20,12 +20,22 @@ from harness.units import NS_PER_S
 _NEAR_CEILING = 0.7
 
 # Warnings that leave the verdict alone.
-ADVISORY = frozenset({"not_steady", "planned_input_error", "coalesced"})
+ADVISORY = frozenset(
+    {
+        "not_steady",
+        "planned_input_error",
+        "coalesced",
+        "telemetry_missing",
+        "energy_invalid",
+        "energy_window_short",
+        "energy_uncertain",
+    }
+)
 
 
-def validity(evidence: Evidence) -> Validity:
-    """All findings, gravest first, and the verdict."""
-    found = [finding for rule in RULES if (finding := rule.check(evidence))]
+def validity(evidence: Evidence, beside: Sequence[Finding] = ()) -> Validity:
+    """All findings, gravest first, and the verdict. `beside` are those made elsewhere (telemetry)."""
+    found = [*beside, *(finding for rule in RULES if (finding := rule.check(evidence)))]
     found += [*_outcome(evidence), *_facts(evidence), *evidence.window.findings, *_told_by_workers(evidence)]
     rank = {"error": 0, "warning": 1, "info": 2}
     found.sort(key=lambda finding: rank[finding.severity])

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.backends.openai import OpenAIDialect
+from harness.backends.openai import OpenAI
+from harness.backends.protocol import Target
 from harness.clock import VirtualLoop
 from harness.config import Experiment
 from harness.load.exchange import Exchange
@@ -149,7 +150,7 @@ class Play:
         self.player = Player(
             self.plan.shard(*self.shard),
             wire=self.wire,
-            dialect=OpenAIDialect(self.plan.experiment.backend, "m"),
+            dialect=OpenAI(self.plan.experiment.backend).dialect(Target(backend="openai", url="", model="m")),
             maker=TextMaker(TextCalibration(), ""),
             ledger=self.ledger,
             health=self.health,

@@ -15,6 +15,7 @@ from types import FrameType
 import msgspec
 
 from harness import __version__, registry
+from harness.backends.protocol import Launches
 from harness.config import BackendConfig, Experiment
 from harness.config.load import resolved
 from harness.errors import ExitCode
@@ -68,10 +69,11 @@ def run(
     """
     parse_all([*experiment.slo, *experiment.gate])  # a typing error costs no run
     plan = make_plan(experiment)
-    with _new_folder(out, experiment.name) as folder, _launched(experiment) as params:
+    with _new_folder(out, experiment.name) as folder, _launched(experiment, folder) as (params, engine):
         size = auto_workers(experiment.load.workers, experiment.load.concurrency)
         with Fleet(size) as fleet:  # the workers import while we reach the target
-            reached = reach(experiment, params)
+            reached = reach(experiment, params, prepare=True)
+            reached.target.pid = None if engine is None else engine.pid
             manifest = _manifest(folder, plan, reached)
             write_whole(folder.experiment, resolved(experiment).encode())
             folder.write_manifest(manifest)
@@ -118,11 +120,11 @@ def _new_folder(out: Path, name: str) -> Iterator[RunFolder]:
 
 
 @contextmanager
-def _launched(experiment: Experiment) -> Iterator[BackendConfig]:
+def _launched(experiment: Experiment, folder: RunFolder) -> Iterator[tuple[BackendConfig, Launches | None]]:
     """The target, up: started by us where the config says so, and stopped again."""
     backend = registry.load("harness.backends", experiment.backend.kind)(experiment.backend)
-    with backend.launch() as params:
-        yield params
+    with backend.launch(folder.path / "engine.log") as params:
+        yield params, backend if isinstance(backend, Launches) else None
 
 
 def _manifest(folder: RunFolder, plan: Plan, reached: Reached) -> Manifest:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from enum import IntEnum
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
 
 from harness.config import BackendConfig
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -116,14 +120,55 @@ class Target(msgspec.Struct, kw_only=True):
 
 
 class Backend(Protocol):
-    """One kind of target. Registered under `harness.backends`; `Params` validates its config section."""
+    """One kind of target. Registered under `harness.backends`; `Params` validates its config section.
+
+    A backend may also have what `Launches` and `Describes` ask for; whoever runs it looks.
+    """
 
     Params: type[BackendConfig]
 
     def __init__(self, params: BackendConfig) -> None: ...
 
-    def launch(self) -> AbstractContextManager[BackendConfig]:
-        """Start the server where the config says so. Yields the params with `url` filled in; stops it at exit."""
+    def launch(self, log: Path | None = None) -> AbstractContextManager[BackendConfig]:
+        """Start the server where the config says so. Yields the params with `url` filled in; stops it at exit.
+
+        What the server says goes to `log`, where one is given.
+        """
         ...
 
     def dialect(self, target: Target) -> Dialect: ...
+
+
+@runtime_checkable
+class Launches(Protocol):
+    """A backend that can tell how the server it started fares."""
+
+    @property
+    def pid(self) -> int | None:
+        """Of the server, where we started it."""
+        ...
+
+    def ended(self) -> str | None:
+        """How the server has ended, with its last words; None while it runs, and where it is somebody else's."""
+        ...
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """A backend that knows its engine's own pages."""
+
+    async def describe(self, target: Target, client: httpx.AsyncClient, root: str) -> None:
+        """Ask the engine's own pages below `root` for what it is, and note it in `target`. Changes nothing there.
+
+        Raises:
+            httpx.HTTPError: a page could not be read; what is known by then stays noted.
+        """
+        ...
+
+    async def prepare(self, target: Target, client: httpx.AsyncClient, root: str) -> None:
+        """Bring the engine into the state that the load is to find.
+
+        Raises:
+            TargetError: it cannot be brought there, and the config insists.
+        """
+        ...

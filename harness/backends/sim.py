@@ -9,11 +9,12 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from harness import registry
+from harness.backends.openai_dialect import OpenAIDialect
 from harness.backends.protocol import Dialect, Target
 from harness.config import BackendConfig, Duration
 from harness.errors import TargetError
@@ -39,7 +40,7 @@ class Sim:
         self.params = params
 
     @contextmanager
-    def launch(self) -> Iterator[BackendConfig]:
+    def launch(self, log: Path | None = None) -> Iterator[BackendConfig]:
         """Start the simulator unless `url` names one that runs; stop it at exit."""
         if self.params.url:
             yield self.params
@@ -72,9 +73,7 @@ class Sim:
         return [*(word for pair in pairs for word in pair), *params.options]
 
     def dialect(self, target: Target) -> Dialect:
-        openai = registry.load("harness.backends", "openai")(self.params)
-        dialect: Dialect = openai.dialect(target)
-        return dialect
+        return OpenAIDialect(self.params, target.model, strict=target.strict)
 
 
 def _listening(process: subprocess.Popen[str]) -> str:

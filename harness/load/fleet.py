@@ -102,6 +102,7 @@ class Fleet:
         self._inbox: SimpleQueue[tuple[int, FromWorker | None]] = SimpleQueue()
         self._processes = [_Process(index, self._inbox) for index in range(count)]
         self.t0_ns = 0
+        self.engine_ended: str | None = None  # how, where it ended before the load did
         self._stops = 0
         self._stopped_ns = 0
 
@@ -144,11 +145,14 @@ class Fleet:
             if isinstance(message, Ready):
                 waiting.discard(index)
 
-    def play(self, on_tick: OnTick, *, drain_s: float = 30.0) -> list[WorkerReport]:
+    def play(
+        self, on_tick: OnTick, *, drain_s: float = 30.0, watch: Callable[[], str | None] | None = None
+    ) -> list[WorkerReport]:
         """Start all workers at one instant and wait until the last has ended.
 
         `on_tick` gets the newest snapshot of every worker a few times a second, and the time on the run's axis.
-        After a first `stop`, what has not ended within `drain_s` is stopped too.
+        After a first `stop`, what has not ended within `drain_s` is stopped too. Once `watch` says how the engine has
+        ended, everything is stopped at once, and its words are kept in `engine_ended`.
         """
         self.t0_ns = now_ns() + _LEAD_NS
         for process in self._processes:
@@ -162,6 +166,10 @@ class Fleet:
                     self._take(self._processes[index], message)
             except Empty:
                 pass
+            if watch is not None and self._stops < 2 and (words := watch()) is not None:
+                self.engine_ended = words
+                self.stop()
+                self.stop()
             if self._stops == 1 and now_ns() - self._stopped_ns > drain_s * 1e9:
                 self.stop()
             snapshots = [process.snapshot for process in self._processes if process.snapshot is not None]

@@ -7,20 +7,23 @@ a prompt of so many words is. Whatever is wrong with the target is found here, t
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import msgspec
 
 from harness import registry, secrets
-from harness.backends.protocol import Backend, Call, Dialect, Reply, Target
+from harness.backends.protocol import Backend, Call, Describes, Dialect, Reply, Target
 from harness.config import BackendConfig, Experiment
 from harness.errors import TargetError
 from harness.load.exchange import Exchange
 from harness.load.harness_wire import HarnessWire
+from harness.load.httpx_wire import name_of
 from harness.load.loop import run
 from harness.load.opening import endpoint_of, open_wire, with_secrets
 from harness.load.reading import Reading
+from harness.load.tls import context_for
 from harness.load.transport import HarnessTransport
 from harness.load.wire import Endpoint, Wire
 from harness.workloads.session import Text
@@ -67,17 +70,17 @@ class Reached(msgspec.Struct, kw_only=True):
     keeps_connections: bool  # false: it closes each connection after a streamed answer
 
 
-def reach(experiment: Experiment, params: BackendConfig) -> Reached:
-    """Reach the endpoint of `params` (whose url is known by now).
+def reach(experiment: Experiment, params: BackendConfig, *, prepare: bool = False) -> Reached:
+    """Reach the endpoint of `params` (whose url is known by now). `prepare` it for the load, too.
 
     Raises:
         TargetError: it cannot be reached or used, with what to do about it.
     """
-    result: Reached = run(_reach(experiment, params))
+    result: Reached = run(_reach(experiment, params, prepare))
     return result
 
 
-async def _reach(experiment: Experiment, params: BackendConfig) -> Reached:
+async def _reach(experiment: Experiment, params: BackendConfig, prepare: bool) -> Reached:
     endpoint = endpoint_of(experiment, params)
     secret_endpoint, hidden = with_secrets(endpoint, params)
     wire = open_wire(experiment.load.wire, secret_endpoint)
@@ -94,7 +97,7 @@ async def _reach(experiment: Experiment, params: BackendConfig) -> Reached:
         _describe(target, exchange, reply)
         await asyncio.sleep(_SETTLE_S)
         keeps = not isinstance(wire, HarnessWire) or len(wire.idle) >= len(replies)
-        await identify(target, secret_endpoint, wire)
+        await identify(target, secret_endpoint, wire, backend, prepare=prepare)
         return Reached(
             target=target,
             endpoint=msgspec.structs.replace(endpoint, reuse=keeps),
@@ -119,11 +122,16 @@ def _describe(target: Target, exchange: Exchange, reply: Reply) -> None:
     }
 
 
-async def identify(target: Target, endpoint: Endpoint, wire: Wire) -> None:
-    """The engine's version, where the server has the page that vLLM and others tell it on."""
-    transport = HarnessTransport(wire) if isinstance(wire, HarnessWire) else None
+async def identify(target: Target, endpoint: Endpoint, wire: Wire, backend: Backend, *, prepare: bool) -> None:
+    """What the engine's own pages tell: its version, and whatever its backend knows to ask for."""
     root = endpoint.url.rstrip("/").removesuffix("/v1")
-    async with httpx.AsyncClient(transport=transport, headers=endpoint.headers, timeout=5.0) as client:
+    async with _client(endpoint, wire, timeout=5.0) as client:
+        if isinstance(backend, Describes):
+            with suppress(httpx.HTTPError, ValueError):
+                await backend.describe(target, client, root)
+            if prepare:
+                await backend.prepare(target, client, root)
+            return
         try:
             response = await client.get(f"{root}/version")
             told = response.json() if response.status_code == 200 else None
@@ -193,25 +201,35 @@ def _fit(replies: list[tuple[Exchange, Reply]]) -> TextCalibration:
         return TextCalibration()  # the server does not count, or counts oddly: a finding tells
 
 
+def _client(endpoint: Endpoint, wire: Wire, timeout: float) -> httpx.AsyncClient:
+    """Ordinary httpx beside the load: on our own wire, or on httpx's where that was chosen."""
+    if isinstance(wire, HarnessWire):
+        return httpx.AsyncClient(transport=HarnessTransport(wire), headers=endpoint.headers, timeout=timeout)
+    return httpx.AsyncClient(verify=context_for(endpoint.verify), headers=endpoint.headers, timeout=timeout)
+
+
 async def _first_model(endpoint: Endpoint, wire: Wire, params: BackendConfig) -> str:
     """The first model the server lists.
 
     Raises:
         TargetError: it cannot be reached, or lists none.
     """
-    transport = HarnessTransport(wire) if isinstance(wire, HarnessWire) else None
-    async with httpx.AsyncClient(transport=transport, headers=endpoint.headers, timeout=_PATIENCE_S) as client:
+    async with _client(endpoint, wire, timeout=_PATIENCE_S) as client:
         try:
             response = await client.get(endpoint.url.rstrip("/") + "/models")
             listed: Any = response.json() if response.status_code == 200 else {}
         except httpx.TransportError as error:
-            name = "connection_refused" if "refused" in str(error).lower() else ""
+            name = name_of(error)
             raise TargetError(
-                f"cannot reach {endpoint.url}: {str(error).lower() or type(error).__name__}",
+                f"cannot reach {endpoint.url}: {_in_words(name, str(error))}",
                 remedy=_REMEDIES.get(name, "Check backend.url."),
             ) from error
         except ValueError:
             listed = {}
+    if response.status_code in (401, 403):
+        raise TargetError(
+            f"cannot use {endpoint.url}: HTTP {response.status_code}", remedy=_REMEDIES[f"http_{response.status_code}"]
+        )
     models = listed.get("data") if isinstance(listed, dict) else None
     if not models or not isinstance(models, list) or not isinstance(models[0], dict) or not models[0].get("id"):
         raise TargetError(
@@ -235,6 +253,10 @@ def _target_error(url: str, exchange: Exchange, hidden: list[str]) -> TargetErro
     if name.startswith("http_"):
         words = f"HTTP {status}{f': {said}' if said else ''}"
     else:
-        words = _WORDING.get(name, name) + (f" ({said})" if said and name not in ("connection_refused",) else "")
+        words = _in_words(name, said)
     verb = "use" if status else "reach"
     return TargetError(f"cannot {verb} {url}: {words}", remedy=_REMEDIES.get(name, ""))
+
+
+def _in_words(name: str, said: str) -> str:
+    return _WORDING.get(name, name) + (f" ({said})" if said and name != "connection_refused" else "")

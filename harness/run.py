@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,7 +74,8 @@ def run(
         size = auto_workers(experiment.load.workers, experiment.load.concurrency)
         with Fleet(size) as fleet:  # the workers import while we reach the target
             reached = reach(experiment, params, prepare=True)
-            reached.target.pid = None if engine is None else engine.pid
+            if engine is not None:
+                reached.target.pid, fleet.watch = engine.pid, engine.ended
             manifest = _manifest(folder, plan, reached)
             write_whole(folder.experiment, resolved(experiment).encode())
             folder.write_manifest(manifest)
@@ -82,6 +84,8 @@ def run(
             with _telemetry(experiment, params, reached, folder) as telemetry:
                 reports = _play(fleet, plan, reached, telemetry, quiet=quiet)
             stolen = steal.share()
+    if fleet.engine_ended is not None:
+        _mourn(fleet.engine_ended, reports)
     manifest.clock["t0_monotonic_ns"] = fleet.t0_ns
     _close(folder, manifest, plan, reports, stolen)
     analysis = conclude(folder)
@@ -205,6 +209,16 @@ def _play(fleet: Fleet, plan: Plan, reached: Reached, telemetry: Telemetry, *, q
         finally:
             signal.signal(signal.SIGINT, previous[0])
             signal.signal(signal.SIGTERM, previous[1])
+
+
+def _mourn(words: str, reports: list[WorkerReport]) -> None:
+    """The engine we started ended before the load did: tell its last words, and make it a finding."""
+    print(words, file=sys.stderr, flush=True)
+    message = f"the run was cut short: {words.partition(';')[0]}"
+    remedy = "read the end of engine.log in the run's folder"
+    reports[0].findings.append({"code": "engine_died", "severity": "error", "message": message, "remedy": remedy})
+    for report in reports:
+        report.interrupted = False  # nobody interrupted it
 
 
 def _goal(plan: Plan, reached: Reached) -> Goal:

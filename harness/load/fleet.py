@@ -102,7 +102,8 @@ class Fleet:
         self._inbox: SimpleQueue[tuple[int, FromWorker | None]] = SimpleQueue()
         self._processes = [_Process(index, self._inbox) for index in range(count)]
         self.t0_ns = 0
-        self.engine_ended: str | None = None  # how, where it ended before the load did
+        self.watch: Callable[[], str | None] = lambda: None  # how the engine has ended; None while it runs
+        self.engine_ended: str | None = None  # what `watch` said, once it did
         self._stops = 0
         self._stopped_ns = 0
 
@@ -145,9 +146,7 @@ class Fleet:
             if isinstance(message, Ready):
                 waiting.discard(index)
 
-    def play(
-        self, on_tick: OnTick, *, drain_s: float = 30.0, watch: Callable[[], str | None] | None = None
-    ) -> list[WorkerReport]:
+    def play(self, on_tick: OnTick, *, drain_s: float = 30.0) -> list[WorkerReport]:
         """Start all workers at one instant and wait until the last has ended.
 
         `on_tick` gets the newest snapshot of every worker a few times a second, and the time on the run's axis.
@@ -166,7 +165,7 @@ class Fleet:
                     self._take(self._processes[index], message)
             except Empty:
                 pass
-            if watch is not None and self._stops < 2 and (words := watch()) is not None:
+            if self.engine_ended is None and (words := self.watch()) is not None:
                 self.engine_ended = words
                 self.stop()
                 self.stop()

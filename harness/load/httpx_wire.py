@@ -24,7 +24,8 @@ _ERRORS: list[tuple[type[Exception], str]] = [
 ]
 
 
-def _name(error: Exception) -> str:
+def name_of(error: Exception) -> str:
+    """Our name for an error of httpx."""
     if isinstance(error, httpx.ConnectError):
         text = str(error).lower()
         if "certificate" in text or "ssl" in text:
@@ -86,7 +87,7 @@ class HttpxWire:
         except asyncio.CancelledError:
             return
         except httpx.HTTPError as error:
-            exchange.fail(_name(error), str(error) or type(error).__name__)
+            exchange.fail(name_of(error), str(error) or type(error).__name__)
         self._finish(exchange)
 
     def _finish(self, exchange: Exchange) -> None:

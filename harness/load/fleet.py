@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
 
@@ -82,10 +83,7 @@ class _Process:
         return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
     def close(self) -> None:
-        """Close its stdin: it ends by itself; kill it if it does not."""
-        for pipe in (self._popen.stdin, self._popen.stdout):
-            if pipe is not None and self._popen.poll() is not None:
-                pipe.close()
+        """End it, politely at first."""
         if self._popen.poll() is None:
             self._popen.terminate()
             try:
@@ -93,6 +91,10 @@ class _Process:
             except subprocess.TimeoutExpired:
                 self._popen.kill()
                 self._popen.wait()
+        for pipe in (self._popen.stdin, self._popen.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):  # what it was told and never read
+                    pipe.close()
 
 
 class Fleet:

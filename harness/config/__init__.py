@@ -4,21 +4,17 @@
 behind secret references in `harness.config.references`.
 """
 
+from harness.config.cost import Cost
 from harness.config.experiment import (
     BackendConfig,
-    Cost,
-    Duration,
     Experiment,
     Launch,
     Limits,
     LoadConfig,
-    Rate,
-    Section,
-    Share,
     TelemetryConfig,
-    Tokens,
     WorkloadConfig,
 )
+from harness.config.section import Duration, Rate, Section, Share, Tokens
 
 __all__ = [
     "BackendConfig",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
-from harness.config.experiment import Section
+from harness.config.section import Section
 from harness.units import parse_count, parse_duration
 
 if TYPE_CHECKING:

@@ -6,13 +6,9 @@ plug-in's own keys are checked as strictly as ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     SerializeAsAny,
     StringConstraints,
@@ -23,34 +19,28 @@ from pydantic_core import PydanticCustomError
 
 from harness import registry
 from harness.config import references
+from harness.config.cost import Cost
+from harness.config.section import Duration, Rate, Section, Share, Tokens
 from harness.errors import MissingExtra, UsageError
-from harness.units import parse_count, parse_duration, parse_rate, parse_share
+from harness.units import parse_duration
 
-
-def _text_or_number(parse: Callable[[str | int | float], float], noun: str) -> Callable[[Any], float]:
-    def check(value: Any) -> float:
-        if isinstance(value, str | int | float):
-            return parse(value)
-        raise ValueError(f"{value!r} is not {noun}")
-
-    return check
-
-
-Duration = Annotated[
-    float, BeforeValidator(_text_or_number(parse_duration, "a duration"), json_schema_input_type=float | str)
+__all__ = [
+    "BackendConfig",
+    "Cost",
+    "Duration",
+    "Experiment",
+    "Launch",
+    "Limits",
+    "LoadConfig",
+    "Rate",
+    "Section",
+    "Share",
+    "TelemetryConfig",
+    "Tokens",
+    "WorkloadConfig",
 ]
-Rate = Annotated[float, BeforeValidator(_text_or_number(parse_rate, "a rate"), json_schema_input_type=float | str)]
-Share = Annotated[float, BeforeValidator(_text_or_number(parse_share, "a share"), json_schema_input_type=float | str)]
-Tokens = Annotated[
-    int, BeforeValidator(_text_or_number(parse_count, "a number of tokens"), json_schema_input_type=int | str)
-]
+
 Expression = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-
-
-class Section(BaseModel):
-    """Base of all config sections: immutable, and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Launch(Section):
@@ -219,26 +209,6 @@ class Limits(Section):
 
     requests_per_minute: float | None = Field(default=None, gt=0, description="No more requests than this a minute")
     max_in_flight: int | None = Field(default=None, ge=1, description="No more requests than this under way at once")
-
-
-class Cost(Section):
-    """What the target costs: either `gpu_hour` (rented) or `price` (hosted)."""
-
-    gpu_hour: float | None = Field(default=None, ge=0, description="Rent of one GPU for an hour")
-    gpus: float = Field(default=1, gt=0, description="How many of them serve the target")
-    price: dict[Literal["input", "cached_input", "output"], Annotated[float, Field(ge=0)]] | None = Field(
-        default=None, description="Per 1M tokens: input and output, and cached_input where it differs"
-    )
-    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$", description="ISO 4217 code")
-    as_of: str | None = Field(default=None, description="Date of the price")
-
-    @model_validator(mode="after")
-    def _one_basis(self) -> Cost:
-        if (self.gpu_hour is None) == (self.price is None):
-            raise ValueError("give either gpu_hour (rented) or price (hosted)")
-        if self.price is not None and (missing := [key for key in ("input", "output") if key not in self.price]):
-            raise ValueError(f"price needs {' and '.join(missing)}")
-        return self
 
 
 class TelemetryConfig(Section):

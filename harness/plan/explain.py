@@ -107,7 +107,7 @@ def explain(plan: Plan) -> Explanation:
         longest_prompt=longest if seen else None,
         looked_at=seen,
         duration_s=duration_s,
-        cost_ceiling=_ceiling(cost, total(input_tokens), total(output_tokens)),
+        cost_ceiling=_ceiling(cost, total(requests), total(input_tokens), total(output_tokens)),
         gpu_cost=_gpu_cost(cost, duration_s),
         currency=cost.currency if cost else None,
         first=_first(plan),
@@ -125,10 +125,15 @@ def _duration_s(plan: Plan) -> float | None:
     return None if plan.start_limit_ns is None else plan.start_limit_ns / NS_PER_S
 
 
-def _ceiling(cost: Cost | None, input_tokens: int | None, output_tokens: int | None) -> float | None:
-    if cost is None or cost.price is None or input_tokens is None or output_tokens is None:
+def _ceiling(
+    cost: Cost | None, requests: int | None, input_tokens: int | None, output_tokens: int | None
+) -> float | None:
+    if cost is None or cost.price is None or requests is None or input_tokens is None or output_tokens is None:
         return None
-    return (cost.price["input"] * input_tokens + cost.price["output"] * output_tokens) / 1e6
+    price = cost.price
+    dearest = max(price.input, price.cache_write or 0.0) * input_tokens
+    dearest += max(price.output, price.reasoning or 0.0) * output_tokens
+    return dearest / 1e6 * price.batch_factor + price.per_request * requests
 
 
 def _gpu_cost(cost: Cost | None, seconds: float | None) -> float | None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from harness.report.analysed import story_of
+from harness.report.markup import escape
 from harness.report.story import QUANTITIES, Line, Story
 
 if TYPE_CHECKING:
     from harness.metrics.analysis import Analysis
-
-_ACTIVE = re.compile(r"([\\`*_\[\]<>|#~&@])")
 
 
 class MarkdownReport:
@@ -24,11 +22,6 @@ class MarkdownReport:
     def render(self, analysis: Analysis) -> str:
         """The whole text."""
         return "\n".join(_tell(story_of(analysis))).rstrip() + "\n"
-
-
-def escape(text: str) -> str:
-    """Foreign text without any Markdown or HTML meaning. A link without markup is broken before its `//`."""
-    return _ACTIVE.sub(r"\\\1", text).replace("://", ":\\//")
 
 
 def _tell(story: Story) -> Iterator[str]:

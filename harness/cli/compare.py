@@ -1,0 +1,42 @@
+"""`harness compare`: finished runs side by side."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Two or more runs: folders, stored baselines, summary files.")],
+    format: Annotated[
+        str, typer.Option("--format", "-f", help="terminal, md or json; several with commas, with -O.")
+    ] = "terminal",
+    output: Annotated[
+        str | None, typer.Option("-O", "--output", help="Write to this path; several formats: PATH.{ext}.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compare runs of different loads too, with a warning.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document; the same as --format json.")] = False,
+) -> None:
+    """Hold runs against the first: ratios with 95 % intervals, effect sizes, and what else differs.
+
+    Example: harness compare results/20261121T083400Z-chat-3f2a results/20261121T091500Z-chat-77b0
+
+    Refuses open against closed load, and (without --force) different workloads or loads: exit code 2. A different
+    seed is the same load.
+    """
+    from harness.cli.told import tell
+    from harness.errors import UsageError
+    from harness.judge.comparison import compare as hold
+    from harness.judge.subject import open_subject
+    from harness.report import comparison as telling
+
+    if len(runs) < 2:
+        raise UsageError("compare needs two runs or more", remedy="harness compare results/<run-id> results/<run-id>")
+    found = hold([open_subject(run) for run in runs], force=force)
+    renderers = {"terminal": telling.text, "md": telling.markdown}
+    tell(found, renderers, "json" if json else format, output, out=sys.stdout)

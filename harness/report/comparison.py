@@ -1,0 +1,138 @@
+"""A comparison of runs, for people: plain text for a terminal, and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harness.judge.comparison import Comparison, Row, Versus
+from harness.judge.contrast import Ratio
+from harness.judge.likeness import Difference
+from harness.judge.slo import Estimate
+from harness.report.figures import DASH, amount, clean, spread
+from harness.report.markup import escape
+
+_MARKS = {"better": "✓ better", "worse": "✗ worse", "changed": "· changed", "unclear": "· no difference shown"}
+_EFFECT = "effect is Cliff's delta in a word, over all values: negligible < 0.15 < small < 0.33 < medium < 0.47 < large"
+
+
+def change(found: Ratio | None) -> str:
+    """`+11.8 %  (+9.1 … +14.6 %)`: a ratio as a change, with its interval where it has one."""
+    if found is None:
+        return DASH
+    told = percent(found.value)
+    if found.low is None or found.high is None:
+        return f"{told} %"
+    return f"{told} %  ({percent(found.low)} … {percent(found.high)} %)"
+
+
+def percent(ratio: float) -> str:
+    """A ratio as a signed change in percent, without the sign of percent: 1.118 is `+11.8`."""
+    return f"{(ratio - 1) * 100:+.1f}".replace("-", "−")
+
+
+def text(comparison: Comparison) -> str:
+    """Plain text."""
+    return "\n".join(_text(comparison)).rstrip() + "\n"
+
+
+def markdown(comparison: Comparison) -> str:
+    """GitHub's flavour."""
+    return "\n".join(_markdown(comparison)).rstrip() + "\n"
+
+
+def figure(found: Estimate, unit: str) -> str:
+    """`176 ms ±4`."""
+    if found.value is None:
+        return DASH
+    told = amount(found.value, unit)
+    if found.low is None or found.high is None or not found.low < found.high < float("inf"):
+        return told
+    return f"{told} {spread(found.value, (found.low, found.high), unit)}"
+
+
+def table(rows: Sequence[Sequence[str]], *, right: int = 0) -> Iterator[str]:
+    """Cells in columns, two spaces apart; the first `right` columns after the first are set to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if 0 < column <= right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield f" {'  '.join(cells)}".rstrip()
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The same as a Markdown table: the first row is its head."""
+    head, *body = [[escape(cell) for cell in row] for row in rows]
+    yield f"| {' | '.join(head)} |"
+    yield f"|---|{'---:|' * (len(head) - 1)}"
+    yield from (f"| {' | '.join(row)} |" for row in body)
+
+
+def _rows(comparison: Comparison) -> list[list[str]]:
+    labels = [run.label for run in comparison.runs]
+    head = ["", *labels, *(part for label in labels[1:] for part in (f"{label} to A", "", ""))]
+    return [head, *([row.term, *_figures(row), *_against(row)] for row in comparison.rows)]
+
+
+def _figures(row: Row) -> list[str]:
+    return [figure(found, row.unit) for found in row.figures]
+
+
+def _against(row: Row) -> list[str]:
+    return [part for versus in row.versus for part in _versus(versus)]
+
+
+def _versus(versus: Versus) -> tuple[str, str, str]:
+    return change(versus.ratio), _MARKS.get(versus.change, ""), f"{versus.effect} effect" if versus.effect else ""
+
+
+def _warnings(comparison: Comparison) -> Iterator[str]:
+    for run in comparison.runs:
+        if run.verdict != "valid":
+            yield f"{run.label} is {run.verdict}: harness report {clean(run.source)} says why"
+        if run.simulated:
+            yield f"{run.label} is SIMULATED: its figures say nothing about a real server"
+    for label, unlike in _labelled(comparison, comparison.unlike):
+        if unlike:
+            yield f"A and {label} had DIFFERENT LOADS: {'; '.join(clean(each.told()) for each in unlike[:4])}"
+
+
+def _labelled(comparison: Comparison, lists: Sequence[list[Difference]]) -> Iterator[tuple[str, list[Difference]]]:
+    yield from zip((run.label for run in comparison.runs[1:]), lists, strict=True)
+
+
+def _text(comparison: Comparison) -> Iterator[str]:
+    yield ""
+    for run in comparison.runs:
+        yield f" {run.label}  {clean(run.source)}   {clean(run.engine, 40)} · seed {run.seed} · {run.verdict}"
+    warnings = list(_warnings(comparison))
+    yield from ("", *(f" ! {warning}" for warning in warnings)) if warnings else ()
+    yield ""
+    yield from table(_rows(comparison), right=len(comparison.runs))
+    for label, found in _labelled(comparison, comparison.differences):
+        yield ""
+        yield f" What differs from A to {label}{'' if found else ': nothing that is known'}"
+        yield from (f" · {clean(difference.told())}" for difference in found)
+    yield ""
+    yield " ± is half the 95 % interval."
+    yield f" {comparison.method}."
+    yield f" {_EFFECT}."
+
+
+def _markdown(comparison: Comparison) -> Iterator[str]:
+    yield f"## {' vs '.join(escape(clean(run.name, 64)) for run in comparison.runs)}"
+    yield ""
+    for run in comparison.runs:
+        words = f"{clean(run.source)} · {clean(run.engine, 40)} · seed {run.seed} · {run.verdict}"
+        yield f"- **{run.label}** {escape(words)}"
+    yield ""
+    for warning in _warnings(comparison):
+        yield from (f"> **! {escape(warning)}**", "")
+    yield from markdown_table(_rows(comparison))
+    for label, found in _labelled(comparison, comparison.differences):
+        yield from ("", f"### What differs from A to {label}", "")
+        yield from (f"- {escape(clean(difference.told()))}" for difference in found)
+        if not found:
+            yield "Nothing that is known."
+    yield from ("", f"± is half the 95 % interval. {comparison.method}. {_EFFECT}.")

@@ -101,17 +101,21 @@ def measure(client: Client, scenario: Scenario, repeat: int, *, program: Path, c
 
 
 def cost_figures(seen: Seen, client: Client) -> Figures:
-    """CPU, time and memory. The load phase runs from the first counted request to just after the last event."""
+    """CPU, time and memory. The load phase runs from the first counted request to just after the last event; its CPU is
+    what the client counted itself, or else what was seen from outside (always kept beside it).
+    """
     usage, answers = seen.usage, seen.answers
     begin = min(answer.begun_ns for answer in answers)
     end = max(int(answer.events_ns[-1]) for answer in answers) + _AFTER_NS
     events = sum(len(answer.events_ns) for answer in answers)
-    load = usage.cpu_between(begin, end, others_to_their_end=client.workers_are_load)
+    seen_cpu = usage.cpu_between(begin, end, others_to_their_end=client.workers_are_load)
+    load = seen_cpu if seen.told.load_cpu_s is None else seen.told.load_cpu_s
     first = min(answer.begun_ns for answer in (*seen.truth.streams, *seen.truth.others))
     return {
         "requests": float(len(answers)),
         "events": float(events),
         "load_cpu_s": load,
+        "load_cpu_seen_s": seen_cpu,
         "load_wall_s": (end - _AFTER_NS - begin) / 1e9,
         "cpu_us_per_event": load * 1e6 / events,
         "cpu_us_per_request": load * 1e6 / len(answers),

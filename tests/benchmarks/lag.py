@@ -17,12 +17,17 @@ from pathlib import Path
 
 import numpy as np
 from binaries import build
+from clients.ours import Harness
 from comparison import Pairs, arrival_figures, quantile
 from job import see
 from scenario import open_loop
+from told import Seconds
 from truth import cores
 
-from clients.ours import Harness
+
+def spread(values: Seconds) -> str:
+    shown = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
+    return "  ".join(f"{name} {quantile(values, q):,.0f}" for name, q in shown)
 
 
 def main() -> int:
@@ -42,8 +47,8 @@ def main() -> int:
         sent, late = pairs.send_lag_s() * 1e6, pairs.lateness_s() * 1e6
         shown = "  ".join(f"{name.removeprefix('arrival_')} {value:.3f}" for name, value in arrivals.items() if value)
         print(f"{workers} workers  {seen.told.verdict}")
-        print(f"  sent late, us     p50 {quantile(sent, 0.5):,.0f}  p99 {quantile(sent, 0.99):,.0f}  max {sent.max():,.0f}")
-        print(f"  arrived late, us  p50 {quantile(late, 0.5):,.0f}  p99 {quantile(late, 0.99):,.0f}  max {late.max():,.0f}")
+        print(f"  sent late, us     {spread(sent)}")
+        print(f"  arrived late, us  {spread(late)}")
         print(f"  arrivals          {shown}")
     same = all(np.array_equal(schedules[0], schedule) for schedule in schedules)
     if len(schedules) > 1:

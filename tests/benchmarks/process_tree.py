@@ -1,6 +1,6 @@
 """A command and all processes it starts, watched from outside: CPU over time, resident memory, and the bill at the end.
 
-CPU comes from each process's own CPU clock (nanoseconds, all its threads), read every 50 ms; the bill of the whole
+CPU comes from each process's own CPU clock (nanoseconds, all its threads), read every 20 ms; the bill of the whole
 tree is what wait4 gives for the root and everything under it. Resident memory is the sum of RSS, so that pages which
 processes share count once for each. Linux only.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-_TICK_S = 0.05
+_TICK_S = 0.02
 _PAGE = resource.getpagesize()
 _PR_SET_CHILD_SUBREAPER = 36
 _GRACE_S = 5.0
@@ -112,6 +112,10 @@ class _Watch:
         code = os.waitstatus_to_exitcode(status)
         self._process.returncode = code
         cpu = bill.ru_utime + bill.ru_stime + self._bury()
+        if list(self._series) in ([], [self._root]):  # it was alone: the bill is its own, to the end
+            alone = self._series.setdefault(self._root, _Series([self._started_ns], [0]))
+            alone.at.append(ended)
+            alone.cpu.append(round(cpu * 1e9))
         sampled = sum(series.cpu[-1] for series in self._series.values() if series.cpu) / 1e9
         return Usage(
             code=code if in_time else None,
@@ -136,6 +140,9 @@ class _Watch:
             except (OSError, IndexError):
                 continue  # it has just ended
             series = self._series.setdefault(pid, _Series())
+            if pid == self._root and not series.at:
+                series.at.append(self._started_ns)
+                series.cpu.append(0)
             series.at.append(time.monotonic_ns())
             series.cpu.append(cpu)
         self._peak = max(self._peak, resident)

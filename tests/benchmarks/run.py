@@ -20,21 +20,21 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import targets
 from binaries import CACHE, ROOT, Unbuildable, build
+from clients import every_client, is_peer
+from clients.protocol import Client, NotInstalled
 from job import Cores, Result, measure
 from medians import Medians
 from scenario import FULL, SMALL, Scenario
 from synthetic import summarise
 from table import render, rows, show
 from truth import cores
-
-from clients import every_client
-from clients.protocol import Client, NotInstalled
 
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -54,19 +54,26 @@ def installed(clients: Sequence[Client]) -> tuple[list[Client], dict[str, str]]:
     return here, missing
 
 
-def in_turn(clients: Sequence[Client], repeats: int) -> Iterator[tuple[int, Client]]:
-    """All clients, so many times; every second time in the opposite order."""
-    for repeat in range(repeats):
-        order = clients if repeat % 2 == 0 else tuple(reversed(clients))
-        yield from ((repeat, client) for client in order)
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """How often each client runs. Other tools, which are slow to start, may run less often."""
+
+    ours: int
+    peers: int
+
+    def in_turn(self, clients: Sequence[Client]) -> Iterator[tuple[int, Client]]:
+        """All clients in turn; every second time in the opposite order."""
+        for repeat in range(max(self.ours, self.peers)):
+            order = clients if repeat % 2 == 0 else tuple(reversed(clients))
+            yield from ((repeat, client) for client in order if repeat < (self.peers if is_peer(client) else self.ours))
 
 
 def play(
-    scenarios: Sequence[Scenario], clients: Sequence[Client], repeats: int, program: Path, where: Cores
+    scenarios: Sequence[Scenario], clients: Sequence[Client], repeats: Repeats, program: Path, where: Cores
 ) -> Iterator[Result]:
     for scenario in scenarios:
         able = [client for client in clients if client.plays(scenario)]
-        for repeat, client in in_turn(able, repeats):
+        for repeat, client in repeats.in_turn(able):
             begin = time.monotonic()
             result = measure(client, scenario, repeat, program=program, cores=where)
             cpu = show(result.figures.get("cpu_us_per_event"), unit=" us/event")
@@ -94,11 +101,16 @@ def machine(where: Cores) -> dict[str, Any]:
 
 def page(job: dict[str, Any], medians: Medians, scenarios: Sequence[Scenario]) -> str:
     """All that was measured, as Markdown."""
-    on, versions = job["machine"], ", ".join(f"{name} {version}" for name, version in job["versions"].items() if version)
+    on, versions = (
+        job["machine"],
+        ", ".join(f"{name} {version}" for name, version in job["versions"].items() if version),
+    )
+    peers = job["repeats"]["peers"]
+    others = "" if peers == job["repeats"]["ours"] else f" ({peers} of the other tools)"
     parts = [
         f"Measured {job['date']} with `{job['command']}` on {on['cpu']}, {on['cores']} cores, "
         f"{on['memory_bytes'] / 2**30:.0f} GiB, {on['kernel']}, Python {on['python']}; server: {job['server']}. "
-        f"Medians of {job['repeats']} alternating runs. {versions}.",
+        f"Medians of {job['repeats']['ours']} alternating runs{others}. {versions}.",
         "### Targets",
         targets.render(medians),
         render(medians, scenarios),
@@ -145,13 +157,16 @@ def arguments() -> argparse.Namespace:
     form.add_argument("--small", action="store_true", help="what make bench runs")
     form.add_argument("--full", action="store_true", help="everything")
     parser.add_argument("--repeats", type=int, help="runs of each client; 2 in the small form, 5 in the full one")
+    parser.add_argument("--peer-repeats", type=int, help="runs of each other tool; as many if not given")
     parser.add_argument("--referee", type=Path, help="another server program with the options of mock.c")
     parser.add_argument("--scenarios", nargs="+", metavar="NAME", help="only these")
     parser.add_argument("--clients", nargs="+", metavar="NAME", help="only those whose names hold one of these")
     parser.add_argument("--requests", type=int, help="no more than this a run, to try things out")
     parser.add_argument("--records", type=int, default=1_000_000, help="records of the summary in the full form")
     parser.add_argument("--vllm", type=Path, help="a venv with vllm in it, instead of one of our own")
-    parser.add_argument("--page", type=Path, help="write the tables here; default in the full form: docs/performance.md")
+    parser.add_argument(
+        "--page", type=Path, help="write the tables here; default in the full form: docs/performance.md"
+    )
     return parser.parse_args()
 
 
@@ -169,13 +184,14 @@ def main() -> int:
     names = wanted.clients or [""]
     asked = [c for c in every_client(peers=wanted.full, vllm=wanted.vllm) if any(name in c.name for name in names)]
     clients, missing = installed(asked)
-    repeats = wanted.repeats or (5 if wanted.full else 2)
+    ours = wanted.repeats or (5 if wanted.full else 2)
+    repeats = Repeats(ours, wanted.peer_repeats or ours)
     job: dict[str, Any] = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": " ".join(["python", "tests/benchmarks/run.py", *map(shlex.quote, sys.argv[1:])]),
         "machine": machine(where),
         "server": "tests/benchmarks/mock.c" if wanted.referee is None else wanted.referee.name,
-        "repeats": repeats,
+        "repeats": asdict(repeats),
         "versions": {client.name: client.version for client in clients},
         "missing": missing,
     }

@@ -83,7 +83,7 @@ FULL = (
     paced(2048, 4096),
     back_to_back(64, 2000),
     back_to_back(512, 2000),
-    short(10000),
+    short(4000),
     open_loop("constant", 5000),
     open_loop("poisson", 5000),
 )

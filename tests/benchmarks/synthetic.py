@@ -66,7 +66,9 @@ def _moved(model: Record, index: int, draw: np.random.Generator) -> Record:
         return None if then is None else then - was + start + late * 1000
 
     values = {name: getattr(model, name) for name in model.__struct_fields__}
-    values |= {name: at(values[name]) for name in values if name.endswith("_ns") and name not in ("gap_ns", "connect_ns")}
+    values |= {
+        name: at(values[name]) for name in values if name.endswith("_ns") and name not in ("gap_ns", "connect_ns")
+    }
     values |= {"intended_ns": start, "sent_ns": start, "id": f"s{index}.1", "session": f"s{index}", "phase": "measure"}
     values["chunk_us"] = [stamp + late for stamp in model.chunk_us]
     return Record(**values)
@@ -76,7 +78,17 @@ def summarise(count: int, tokens: int) -> dict[str, float]:
     """Wall and CPU seconds and peak memory of a summary of `count` records."""
     folder = multiply(seed_run(tokens), count)
     output = folder.parent / "output.txt"
-    command = [sys.executable, "-m", "harness", "report", folder, "--format", "json", "-O", folder.parent / "again.json"]
+    command = [
+        sys.executable,
+        "-m",
+        "harness",
+        "report",
+        folder,
+        "--format",
+        "json",
+        "-O",
+        folder.parent / "again.json",
+    ]
     usage = watch([str(part) for part in command], cores=set(cores().client), output=output)
     if usage.code != 0:
         raise SystemExit(f"harness report ended with {usage.code}: {output.read_text()[-1000:]}")

@@ -100,6 +100,8 @@ def _table(medians: Medians, scenario: str, clients: Sequence[str], columns: Seq
 
 
 def _notes(medians: Medians, scenario: str, clients: Sequence[str]) -> list[str]:
-    notes = [f"- {client}: {' '.join(p.split())[:300]}" for client in clients for p in medians.problems(scenario, client)]
+    notes = [
+        f"- {client}: {' '.join(p.split())[:300]}" for client in clients for p in medians.problems(scenario, client)
+    ]
     notes += [f"- {client} calls its run {v}." for client in clients for v in medians.verdicts(scenario, client)]
     return ["\n".join(notes)] if notes else []

@@ -73,7 +73,9 @@ TARGETS = (
     Target("paced-512", "TTFT error p99 to the floor's", 1.0, _ratio("ttft_error_p99_s"), " ×"),
     Target("open-constant", "sent late p99", 1e-3, _figure("send_lag_p99_s"), " ms", 1e3),
     Target("open-poisson", "sent late p99", 1e-3, _figure("send_lag_p99_s"), " ms", 1e3),
-    Target("back-to-back-64", "CPU of the whole process to the cheapest peer's", 1.0, _to_best_peer("process_cpu_s"), " ×"),
+    Target(
+        "back-to-back-64", "CPU of the whole process to the cheapest peer's", 1.0, _to_best_peer("process_cpu_s"), " ×"
+    ),
     Target("back-to-back-64", "start to first request", 0.8, _figure("first_request_s"), " s"),
     Target("back-to-back-64", "peak RSS", 150e6, _figure("peak_rss_bytes"), " MB", 1e-6),
 )

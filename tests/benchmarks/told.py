@@ -25,12 +25,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """`calls` is empty where the client tells no single request by its x-request-id, only its lists of latencies."""
+    """`calls` is empty where the client tells no single request by its x-request-id, only its lists of latencies.
+    `load_cpu_s` is its own count of what the load cost, where it has one: exact even for a load of milliseconds.
+    """
 
     ttft_s: Seconds
     itl_s: Seconds
     calls: Sequence[Call] = ()
     failed: int = 0
+    load_cpu_s: float | None = None
     verdict: str | None = None  # of the client about its own measurement
     facts: dict[str, float] = field(default_factory=dict)
 
@@ -48,8 +51,11 @@ class Told:
         )
 
 
-def read_stamps(path: Path, tokens: int) -> Told:
-    """JSON Lines of `floor.c` and of the plain clients, which stamp every event: role, tokens, usage, [DONE]."""
+def read_stamps(path: Path, tokens: int, output: str) -> Told:
+    """What `floor.c` and the plain clients leave: `output`, whose last line is JSON with `cpu_s`, and a file of stamps.
+
+    The stamps are of every event: role, tokens, usage, [DONE].
+    """
     calls = []
     for line in path.read_text(encoding="utf-8").splitlines():
         told = json.loads(line)
@@ -57,4 +63,4 @@ def read_stamps(path: Path, tokens: int) -> Told:
         calls.append(
             Call(id=told["id"], sent_ns=told["sent"], due_ns=told.get("due"), tokens_ns=stamps[1 : 1 + tokens])
         )
-    return Told.of_calls(calls)
+    return Told.of_calls(calls, load_cpu_s=json.loads(output.splitlines()[-1])["cpu_s"])

@@ -23,6 +23,7 @@ from comparison import Pairs, quantile, truth_figures
 from ground_truth import Answer
 from job import Cores, Seen, see
 from scenario import Scenario
+from told import Seconds
 
 from harness.records.record import Record
 
@@ -61,7 +62,7 @@ def wrong(found: list[Record], seen: Seen) -> list[str]:
     return problems
 
 
-def in_us(values: np.ndarray) -> str:
+def in_us(values: Seconds) -> str:
     size = np.abs(values) * 1e6
     shown = [f"{name} {quantile(size, q):,.0f}" for name, q in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))]
     return "  ".join(shown)

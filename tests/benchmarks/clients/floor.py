@@ -38,6 +38,6 @@ class Floor:
 
     def told(self, scenario: Scenario, folder: Path, output: str) -> Told:
         try:
-            return read_stamps(folder / "stamps.jsonl", scenario.tokens)
+            return read_stamps(folder / "stamps.jsonl", scenario.tokens, output)
         except OSError as error:
             raise Failed(output.strip() or str(error)) from error

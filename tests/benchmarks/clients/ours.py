@@ -39,7 +39,8 @@ class Harness:
     def command(self, scenario: Scenario, url: str, folder: Path) -> Command:
         config = folder / "bench.json"
         config.write_text(json.dumps(experiment(scenario, url, self._workers)))
-        argv = [sys.executable, "-m", "harness", "run", config, "--quiet", "--json", "--out", folder / "results"]
+        run: list[str | Path] = [sys.executable, "-m", "harness", "run", config]
+        argv = [*run, "--quiet", "--json", "--out", folder / "results"]
         return Command(argv=argv, codes=FINISHED)
 
     def told(self, scenario: Scenario, folder: Path, output: str) -> Told:

@@ -40,6 +40,6 @@ class Plain:
 
     def told(self, scenario: Scenario, folder: Path, output: str) -> Told:
         try:
-            return read_stamps(folder / "stamps.jsonl", scenario.tokens)
+            return read_stamps(folder / "stamps.jsonl", scenario.tokens, output)
         except OSError as error:
             raise Failed(output.strip()[-500:] or str(error)) from error

@@ -14,7 +14,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from time import monotonic_ns
+from time import monotonic_ns, process_time
 from typing import Any, Protocol
 
 import uvloop
@@ -44,7 +44,7 @@ async def with_httpx(url: str) -> AsyncIterator[Lines]:
 
 @asynccontextmanager
 async def with_aiohttp(url: str) -> AsyncIterator[Lines]:
-    import aiohttp
+    import aiohttp  # type: ignore[import-not-found,unused-ignore]
 
     timeout = aiohttp.ClientTimeout(total=120)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
@@ -66,7 +66,8 @@ async def ask(lines: Lines, index: int, tokens: int, due: int | None) -> dict[st
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    stamps, text = [], []
+    stamps: list[int] = []
+    text: list[str] = []
     sent = monotonic_ns()
     async for line in lines(body, f"{index:06d}"):
         if not line.startswith("data:"):
@@ -108,9 +109,12 @@ async def open_loop(lines: Lines, wanted: argparse.Namespace) -> list[dict[str, 
 async def main(wanted: argparse.Namespace) -> None:
     library = with_httpx if wanted.library == "httpx" else with_aiohttp
     async with library(wanted.url + "/v1/chat/completions") as lines:
+        before = process_time()
         calls = await (open_loop if wanted.rate else closed_loop)(lines, wanted)
+        cpu = process_time() - before
     with open(wanted.stamps, "w", encoding="utf-8") as file:
         file.writelines(json.dumps(call) + "\n" for call in calls)
+    print(json.dumps({"cpu_s": cpu}))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import typer
 from harness import __version__
 from harness.cli.calibrate import calibrate
 from harness.cli.compare import compare
+from harness.cli.gate import gate
 from harness.cli.plan import plan
 from harness.cli.probe import probe
 from harness.cli.report import report
@@ -43,5 +44,5 @@ def _root(
     pass
 
 
-for verb in (run, plan, probe, report, compare, sim, calibrate, schema):
+for verb in (run, plan, probe, report, compare, gate, sim, calibrate, schema):
     app.command()(verb)

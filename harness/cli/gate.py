@@ -1,0 +1,104 @@
+"""`harness gate`: judge a finished run again, alone or against a baseline."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from harness.judge.expression import Expression
+    from harness.judge.subject import Subject
+
+_BASELINES = Path("results/baselines")
+
+
+def gate(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, results/<run-id>, or any file in it.")],
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="What regress(...) is held against: a run, a baseline's file, or its name (--update-baseline)."
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="A run of an unchanged reference target, made in the same job as RUN.")
+    ] = None,
+    baseline_reference: Annotated[
+        Path | None, typer.Option(help="The same for a --baseline that is a run; a stored one holds its own.")
+    ] = None,
+    expr: Annotated[
+        list[str] | None, typer.Option("--expr", "-e", help="Judge by this instead of the config's slo and gate.")
+    ] = None,
+    update_baseline: Annotated[
+        str | None, typer.Option(help="Store RUN as results/baselines/NAME.json (or as a path that ends in .json).")
+    ] = None,
+    format: Annotated[str, typer.Option("--format", "-f", help="terminal, md or json.")] = "terminal",
+    output: Annotated[str | None, typer.Option("-O", "--output", help="Write to this path.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document; the same as --format json.")] = False,
+) -> None:
+    """Judge a finished run by its own SLOs and gate, or by --expr.
+
+    Example: harness gate results/<run-id> --baseline main --expr 'regress(ttft.p50) < 5%'
+
+    Exit codes: 0 passed, 4 the run is invalid, 10 a limit failed, 11 regression, 12 inconclusive. Against one
+    baseline without --reference, changes within what a machine drifts are advisory: told, but not in the exit code.
+    """
+    from harness.cli.told import tell
+    from harness.errors import UsageError
+    from harness.judge.expression import parse_all
+    from harness.judge.regression import judge
+    from harness.judge.subject import open_subject
+    from harness.report import gate as telling
+
+    subject = _with_reference(open_subject(run), reference)
+    analysis = subject.analysis
+    if analysis is None:
+        raise UsageError(f"{run} is no run but a stored baseline or summary", remedy="name the folder of a run")
+    expressions = parse_all(expr or [*analysis.terms.slo, *analysis.terms.gate])
+    if baseline_reference is not None and baseline is None:
+        raise UsageError("--baseline-reference belongs to a --baseline", remedy="add --baseline RUN")
+    other = None if baseline is None else _with_reference(open_subject(_place(baseline)), baseline_reference)
+    report = judge(subject, analysis, expressions, other)
+    if update_baseline is not None:
+        report.notes.append(_update(subject, expressions, update_baseline))
+    tell(
+        report,
+        {"terminal": telling.text, "md": telling.markdown},
+        "json" if json else format,
+        output,
+        out=sys.stdout,
+    )
+    raise typer.Exit(report.exit_code)
+
+
+def _with_reference(subject: Subject, reference: Path | None) -> Subject:
+    from harness.judge.subject import open_subject
+
+    return subject if reference is None else replace(subject, reference=open_subject(reference))
+
+
+def _place(baseline: str) -> Path:
+    """A path as it is; a bare name is that of a stored baseline where there is one."""
+    stored = _BASELINES / f"{baseline}.json"
+    return stored if not Path(baseline).exists() and stored.is_file() else Path(baseline)
+
+
+def _update(subject: Subject, expressions: list[Expression], name: str) -> str:
+    """Store the run. An invalid one is refused: it would judge all that come after it."""
+    from harness.errors import UsageError
+    from harness.judge.comparison import TERMS
+    from harness.judge.subject import store
+    from harness.judge.term import of_expression, term
+
+    if subject.summary.validity.verdict == "invalid":
+        raise UsageError(
+            f"{subject.source} is invalid and can be no baseline", remedy=f"harness report {subject.source} says why"
+        )
+    path = Path(name) if name.endswith(".json") else _BASELINES / f"{name}.json"
+    wanted = [*map(term, TERMS), *(of_expression(expression) for expression in expressions)]
+    store(subject, wanted, path)
+    return f"stored as the baseline {path}"

@@ -90,7 +90,7 @@ async def _reach(experiment: Experiment, params: BackendConfig, prepare: bool) -
         if not target.model:
             target.model = await _first_model(secret_endpoint, wire, params)
         backend = registry.load("harness.backends", params.kind)(params)
-        replies = await _ask_until_answered(wire, backend, target, params)
+        replies = await _ask_until_answered(wire, backend, target, params, experiment.workload.exact_output)
         exchange, reply = replies[0]
         if exchange.error is not None:
             raise _target_error(endpoint.url, exchange, hidden)
@@ -143,23 +143,23 @@ async def identify(target: Target, endpoint: Endpoint, wire: Wire, backend: Back
 
 
 async def _ask_until_answered(
-    wire: Wire, backend: Backend, target: Target, params: BackendConfig
+    wire: Wire, backend: Backend, target: Target, params: BackendConfig, exact: bool
 ) -> list[tuple[Exchange, Reply]]:
     """Ask; once more without optional fields where they are refused; again where the failure may pass."""
-    replies = await _ask_all(wire, backend, target, params, attempt=1)
+    replies = await _ask_all(wire, backend, target, params, exact, attempt=1)
     if any(exchange.status in _REFUSALS for exchange, _ in replies):
         target.strict = True
-        replies = await _ask_all(wire, backend, target, params, attempt=1)
+        replies = await _ask_all(wire, backend, target, params, exact, attempt=1)
     for attempt in range(2, _ATTEMPTS + 1):
         exchange, _ = replies[0]
         if exchange.error is None or ((exchange.status or 0) < 500 and exchange.error not in _PASSING):
             break
-        replies = await _ask_all(wire, backend, target, params, attempt=attempt)
+        replies = await _ask_all(wire, backend, target, params, exact, attempt=attempt)
     return replies
 
 
 async def _ask_all(
-    wire: Wire, backend: Backend, target: Target, params: BackendConfig, *, attempt: int
+    wire: Wire, backend: Backend, target: Target, params: BackendConfig, exact: bool, *, attempt: int
 ) -> list[tuple[Exchange, Reply]]:
     """The request as the load will send it, and the two that measure our words, all at once."""
     maker = TextMaker(TextCalibration(a=0.0, b=1.0, source="words"), "")
@@ -172,6 +172,7 @@ async def _ask_all(
             id=f"probe-{attempt}-{index}",
             messages=[{"role": "user", "content": content}],
             output_tokens=1 if index else 2,
+            exact_output=exact and not index,
         )
         calls.append(_ask(wire, dialect, call))
     return list(await asyncio.gather(*calls))

@@ -108,9 +108,9 @@ class ScriptedServer:
             threading.Thread(target=self._play, args=(sock, script), daemon=True).start()
 
     def _play(self, sock: socket.socket, script: Script) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         time.sleep(self._pause)
         with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._context is not None:
                 sock = self._context.wrap_socket(sock, server_side=True)
                 self._sockets.append(sock)

@@ -159,6 +159,17 @@ def test_what_does_not_drain_in_time_is_cut_off(tmp_path: Path, engine: BackendC
     assert [record.status for record in records(tmp_path)] == ["cancelled"] * 2
 
 
+def test_an_engine_that_ends_stops_everything(tmp_path: Path, engine: BackendConfig) -> None:
+    end = time.monotonic() + 0.5
+    with Fleet(1) as fleet:
+        fleet.watch = lambda: "killed by signal 9" if time.monotonic() > end else None
+        fleet.brief(specs(tmp_path, engine, LONG, output_tokens=100_000))
+        [report] = fleet.play(nothing)
+    assert fleet.engine_ended == "killed by signal 9"
+    assert report.interrupted
+    assert {record.status for record in records(tmp_path)} <= {"cancelled", "ok"}
+
+
 def test_no_worker_is_left_behind(tmp_path: Path, engine: BackendConfig) -> None:
     with Fleet(2) as fleet:
         fleet.brief(specs(tmp_path, engine, LONG, size=2))

@@ -257,6 +257,16 @@ def test_an_address_in_brackets(own: Any, serve: Any, answers: Any) -> None:
     assert b"host: [::1]:%d\r\n" % server.port in server.requests[0]
 
 
+def test_an_address_that_is_refused_at_once(own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(socket.socket):
+        def connect_ex(self, _address: Any) -> int:
+            return 101  # ENETUNREACH
+
+    monkeypatch.setattr(connection_module.socket, "socket", Refusing)
+    exchange = own.ask_once("http://127.0.0.1:9/v1", kernel_stamps=False)
+    assert (exchange.error, exchange.detail) == ("host_unreachable", "Network is unreachable")
+
+
 def test_no_descriptor_left(own: Any, monkeypatch: pytest.MonkeyPatch, unused_port: int) -> None:
     def none_left(*_arguments: Any) -> Any:
         raise OSError(24, "Too many open files")

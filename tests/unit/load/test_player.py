@@ -378,6 +378,38 @@ def test_requests_time_out(tmp_path: Path) -> None:
     assert sum(record.status == "ok" for record in play.records) == 3
 
 
+# -- quorum
+
+
+QUORUM = (
+    ask("plan"),
+    *(ask(f"try-{number}", after=(0,), gap_ms=gap) for number, gap in ((1, 0), (2, 0), (3, 0), (4, 500))),
+    ask("pick", after=(1, 2, 3, 4), joins=(1, 2, 3, 4), need=2, cancel_losers=True),
+)
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_in_flight": 3}])
+def test_enough_answers_are_enough(tmp_path: Path, limits: dict[str, Any]) -> None:
+    delays = {"plan": 0.1, "try-1": 0.3, "try-2": 0.1, "try-3": 9.0, "try-4": 0.1, "pick": 0.1}
+    play = Play(
+        tmp_path,
+        *QUORUM,
+        load={"concurrency": 1, "sessions": 2},
+        limits=limits,
+        delay=lambda exchange: delays[exchange.id.split("-", 2)[2]],
+    )
+    records = by_name(play)
+    assert set(records) == {"plan", "try-1", "try-2", "try-3", "pick"}  # the fourth was never sent
+    assert records["pick"].after == [records["try-1"].id, records["try-2"].id]
+    assert records["pick"].intended_ns == records["try-1"].end_ns
+    assert (records["try-3"].status, records["try-3"].error) == ("cancelled", "cancelled")
+    assert records["try-3"].end_ns < records["pick"].end_ns
+    said = prompt(next(exchange for exchange in play.wire.sent if exchange.id.endswith("pick")))[0]["content"]
+    assert "r-s0000000-try-1" in said and "r-s0000000-try-2" in said and "try-3" not in said
+    assert (play.tally.sessions_done, play.tally.sessions_failed, play.tally.live_sessions) == (2, 0, 0)
+    assert play.tally.requests_failed == 0 and play.wire.live == 0
+
+
 # -- the rest
 
 

@@ -117,6 +117,28 @@ def test_a_server_that_refuses_unknown_fields(serve: Any, wire: str, status: byt
     assert found.target.strict and found.target.abilities["optional_fields"] is False
 
 
+def test_a_server_that_refuses_what_only_the_load_will_ask(serve: Any) -> None:
+    def strict(path: str, asked: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
+        if "ignore_eos" in asked:
+            return b"422 Unprocessable", b"application/json", b'{"error":"unknown field ignore_eos"}'
+        return engine(path, asked)
+
+    asked = experiment(serve(serving(strict)).url)
+    exact = asked.model_copy(update={"workload": asked.workload.model_copy(update={"exact_output": True})})
+    assert reach(asked, asked.backend).target.strict is False
+    assert reach(exact, asked.backend).target.strict is True
+
+
+def test_a_passing_failure_is_asked_again(serve: Any) -> None:
+    left = iter([b"503 Busy"] * 3)
+
+    def busy(path: str, asked: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
+        status = next(left, None)
+        return engine(path, asked) if status is None else (status, b"text/plain", b"loading")
+
+    assert reached(serve(serving(busy)).url).target.engine_version == "9.9"
+
+
 def test_a_server_without_usage_leaves_the_calibration_assumed(serve: Any) -> None:
     def silent(path: str, asked: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
         status, kind, body = engine(path, asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 from itertools import pairwise
 from typing import Any
 
@@ -243,6 +244,21 @@ def test_large_bodies_both_ways(client: Any, serve: Any, answers: Any) -> None:
         assert client.body(exchange) == big
         assert exchange.bytes_out >= len(big) and exchange.bytes_in >= len(big)
     assert all(request.endswith(big) for request in server.requests)
+
+
+def test_reset_while_the_request_is_still_being_sent(client: Any, serve: Any) -> None:
+    def script(peer: Any) -> None:
+        time.sleep(0.05)
+        peer.reset()
+
+    server = serve(script)
+
+    async def main(client: Any) -> Any:
+        return await client.ask(b"x" * (16 << 20))
+
+    exchange = client.run(server.url, main)
+    assert exchange.error == "connection_reset"
+    assert exchange.status is None
 
 
 def test_an_answer_before_the_request_is_whole(client: Any, serve: Any, answers: Any) -> None:

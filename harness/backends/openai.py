@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import Field
+
+from harness.backends.openai_dialect import Fields
+from harness.backends.protocol import Target
 from harness.backends.served import Served
 from harness.config import BackendConfig
 
@@ -13,3 +19,10 @@ class OpenAI(Served):
         """Keys of `backend:` for kind `openai`."""
 
         kind: str = "openai"
+        output_limit: Literal["max_tokens", "max_completion_tokens"] = Field(
+            "max_tokens",
+            description="The field that limits an answer's length; OpenAI's own models want the second",
+        )
+
+    def fields(self, target: Target) -> Fields:
+        return Fields(limit=self.params.output_limit)

@@ -8,11 +8,13 @@ in every chunk, an error object in mid-stream, no `[DONE]`, no `finish_reason` b
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from harness.backends.protocol import Output, Reply, Usage
+from harness.backends.reading import UNREADABLE, error_text
 
 
 class _Details(msgspec.Struct):
@@ -61,6 +63,8 @@ class _Chunk(msgspec.Struct):
     error: Any = None
     timings: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
+    time_info: dict[str, Any] | None = None  # Cerebras
+    x_groq: dict[str, Any] | None = None
 
 
 _read_chunk = msgspec.json.Decoder(_Chunk).decode
@@ -68,7 +72,6 @@ _read_any = msgspec.json.Decoder().decode
 
 _NOTHING = _Delta()
 _SILENT = _Choice()
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # all that decoding raises
 
 
 class OpenAIDecoder:
@@ -104,10 +107,10 @@ class OpenAIDecoder:
     def event(self, data: bytes) -> Output:
         try:
             chunk = _read_chunk(data)
-        except _UNREADABLE:
+        except UNREADABLE:
             return self._unreadable(data)
         choices = chunk.choices
-        if (chunk.usage or chunk.error or chunk.timings or chunk.metrics) is not None:
+        if (chunk.usage or chunk.error or chunk.timings or chunk.metrics or chunk.x_groq) is not None:
             self._extras(chunk)
         if not choices:
             return Output.NONE
@@ -166,10 +169,14 @@ class OpenAIDecoder:
         if self._told is None and chunk.choices and chunk.choices[0].finish_reason is None:
             self._told = 0 if _told_by(chunk) is not None else None  # counts before the end: they come in every chunk
         if chunk.error and self._error is None:
-            self._error = _error_text(chunk.error)
-        for part, name in ((chunk.timings, "timings"), (chunk.metrics, "metrics")):
+            self._error = error_text(chunk.error)
+        for name in ("timings", "metrics", "time_info", "x_groq"):
+            part = getattr(chunk, name)
             if part is not None:
                 self._server = {**(self._server or {}), name: part}
+        if chunk.x_groq is not None and self._usage is None:
+            with suppress(msgspec.ValidationError):
+                self._usage = msgspec.convert(chunk.x_groq.get("usage"), _Usage | None)
 
     def _unreadable(self, data: bytes) -> Output:
         data = data.strip()
@@ -179,10 +186,10 @@ class OpenAIDecoder:
             return Output.NONE
         try:  # JSON of another shape may still be an error object
             value = _read_any(data)
-        except _UNREADABLE:
+        except UNREADABLE:
             value = None
         if isinstance(value, dict) and value.get("error"):
-            self._error = self._error or _error_text(value["error"])
+            self._error = self._error or error_text(value["error"])
         elif self._garbage is None:
             self._garbage = data[:2048].decode("utf-8", "replace")
         return Output.NONE
@@ -190,7 +197,7 @@ class OpenAIDecoder:
     def body(self, data: bytes) -> None:
         try:
             chunk = _read_chunk(data)
-        except _UNREADABLE:
+        except UNREADABLE:
             self._garbage = data[:2048].decode("utf-8", "replace")
             return
         self._extras(chunk)
@@ -258,11 +265,3 @@ def _usage(usage: _Usage | None) -> Usage:
         output=usage.completion_tokens,
         reasoning=completion.reasoning_tokens if completion else None,
     )
-
-
-def _error_text(error: Any) -> str:
-    if isinstance(error, dict):
-        message = error.get("message") or error.get("type") or error
-        code = error.get("code")
-        return f"{code}: {message}" if code else str(message)
-    return str(error)

@@ -21,6 +21,7 @@ class Served:
 
     name = "the server"  # as people know it
     health = "/health"  # below the server's root; answers 200 when it is ready
+    host_option = "--host"
     port_option = "--port"
     base = "/v1"  # of the API, below the server's root
 
@@ -44,7 +45,7 @@ class Served:
 
     def where(self, words: list[str]) -> list[str]:
         """Options that tell the server where to listen, as far as `words` do not."""
-        options = [] if _has(words, "--host") else ["--host", "{host}"]
+        options = [] if _has(words, self.host_option) else [self.host_option, "{host}"]
         return options if _has(words, self.port_option) else [*options, self.port_option, "{port}"]
 
     def environment(self) -> dict[str, str]:

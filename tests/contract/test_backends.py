@@ -63,6 +63,23 @@ FILES = {
     ),
     "transformers-chat": Told(SKY, 3, usage=(9, None, 3)),
     "transformers-completions": Told(SKY, 3, usage=(9, None, 3)),
+    "sglang-chat": Told(SKY, 3, usage=(9, 4, 3)),
+    "trtllm-chat": Told(SKY, 3, usage=(9, 4, 3)),
+    "mlc-chat": Told(SKY, 3, usage=(9, None, 3)),
+    "ollama-chat": Told(SKY, 3, usage=(9, None, 3)),
+    "ollama-reasoning": Told("Yes", 3, first=2, finish="stop", reasoning="Hm, well", usage=(9, None, 3)),
+    "lmdeploy-chat": Told(SKY, 3, usage=(9, None, 3)),
+    "tgi-chat": Told(SKY, 3, usage=(9, None, 3)),
+    "litellm-chat": Told(SKY, 3, usage=(9, 4, 3)),
+    "together-chat": Told(SKY, 3, usage=(9, None, 3)),
+    "fireworks-chat": Told(SKY, 3, usage=(9, 4, 3)),
+    "groq-chat": Told(SKY, 3, usage=(9, None, 3)),
+    "cerebras-chat": Told(SKY, 3, usage=(9, 4, 3)),
+    "openrouter-chat": Told(SKY, 3, usage=(9, 4, 3)),
+    "openrouter-error": Told("Blue", 1, finish="error", error="stream_error"),
+    "azure-chat": Told(SKY, 3, usage=(9, 4, 3)),
+    "bedrock-chat": Told(SKY, 3, usage=(9, None, 3)),
+    "vertex-chat": Told(SKY, 2, usage=(9, None, 3)),
 }
 
 

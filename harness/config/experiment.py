@@ -95,7 +95,13 @@ class BackendConfig(Section):
 class WorkloadConfig(Section):
     """What is asked. Subclassed by each workload with its parameters."""
 
-    kind: str = Field(default="chat", description="A registered workload: chat, ...")
+    kind: str = Field(default="chat", description="A registered workload, or one of your own as file.py:name")
+    weight: float | None = Field(
+        default=None, gt=0, description="In a mix: how often this kind is drawn, compared with the others (1)"
+    )
+    scale: Literal["laptop", "lab", "full"] = Field(
+        default="full", description="Divides all token counts: laptop by 16, lab by 4, full by 1"
+    )
     exact_output: bool = Field(
         default=False, description="Ask for exactly the planned output length; a shorter answer is a failure"
     )
@@ -267,16 +273,30 @@ class Experiment(Section):
     @field_validator("backend", mode="before")
     @classmethod
     def _backend(cls, value: Any) -> Any:
-        return _by_kind("harness.backends", value, "openai")
+        return by_kind("harness.backends", value, "openai")
 
     @field_validator("workload", mode="before")
     @classmethod
     def _workload(cls, value: Any) -> Any:
-        return _by_kind("harness.workloads", value, "chat")
+        return by_kind("harness.workloads", {"kind": "mix", "of": value} if isinstance(value, list) else value, "chat")
+
+    @field_validator("workload")
+    @classmethod
+    def _no_weight(cls, value: WorkloadConfig) -> WorkloadConfig:
+        if value.weight is not None:
+            raise ValueError("weight means nothing outside of a mix: make workload a list")
+        return value
 
 
-def _by_kind(group: str, value: Any, default: str) -> Any:
-    """Validate a section with the `Params` class of the implementation its `kind` names."""
+def by_kind(group: str, value: Any, default: str) -> Any:
+    """Validate a section with the `Params` class of the implementation its `kind` names.
+
+    What is no section is returned as it is, for pydantic to refuse.
+
+    Raises:
+        PydanticCustomError, ValidationError: there is no such kind, or a key is wrong.
+        MissingExtra: the kind needs a package that is not installed.
+    """
     if not isinstance(value, dict):
         return value
     kind = value.get("kind", default)

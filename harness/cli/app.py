@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 from harness import __version__
+from harness.cli.ab import ab
 from harness.cli.calibrate import calibrate
 from harness.cli.compare import compare
 from harness.cli.gate import gate
 from harness.cli.plan import plan
+from harness.cli.prices import prices
 from harness.cli.probe import probe
 from harness.cli.report import report
 from harness.cli.run import run
@@ -44,5 +46,5 @@ def _root(
     pass
 
 
-for verb in (run, plan, probe, report, compare, gate, sim, calibrate, schema):
+for verb in (run, plan, probe, report, compare, gate, ab, sim, calibrate, prices, schema):
     app.command()(verb)

@@ -45,7 +45,7 @@ def unlike_loads(base: Subject, other: Subject) -> list[Difference]:
         return [
             Difference(where="config", what="load", base=ours.plan_sha256 or None, other=theirs.plan_sha256 or None)
         ]
-    found = list(_between(_load_of(base), _load_of(other), "config"))
+    found = between_loads(base.facts.config, other.facts.config)
     same_seed = ours.seed == theirs.seed and ours.plan_sha256 and theirs.plan_sha256
     if not found and same_seed:  # a trace whose content changed, or a workload made by another version
         found.append(Difference(where="config", what="plan", base=ours.plan_sha256[:12], other=theirs.plan_sha256[:12]))
@@ -54,19 +54,28 @@ def unlike_loads(base: Subject, other: Subject) -> list[Difference]:
 
 def differences(base: Subject, other: Subject) -> list[Difference]:
     """Everything that differs in config, engine, machine and harness, but for the address of the server."""
-    config = (_shown(base.facts.config), _shown(other.facts.config))
+    config = (base.facts.config, other.facts.config)
     engine = ({key: getattr(side.summary.target, key) for key in _ENGINE} for side in (base, other))
     machine = ({key: side.facts.machine.get(key) for key in _MACHINE} for side in (base, other))
     own = ({"version": side.facts.harness_version or None} for side in (base, other))
-    found = list(_between(*config, "config")) if all(config) else []
+    found = between_configs(*config) if all(config) else []
     for where, (ours, theirs) in (("engine", tuple(engine)), ("machine", tuple(machine)), ("harness", tuple(own))):
         if any(ours.values()) and any(theirs.values()):
             found += _between(ours, theirs, where)
     return found
 
 
-def _load_of(subject: Subject) -> dict[str, Any]:
-    config = subject.facts.config
+def between_loads(base: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
+    """What two resolved configs ask differently: workload and planned load, but not the seed."""
+    return list(_between(_load_of(base), _load_of(other), "config"))
+
+
+def between_configs(base: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
+    """What else differs between two resolved configs, but for names, seeds, limits and the server's address."""
+    return list(_between(_shown(base), _shown(other), "config"))
+
+
+def _load_of(config: Mapping[str, Any]) -> dict[str, Any]:
     load = config.get("load") or {}
     return {"workload": config.get("workload"), "load": {key: load[key] for key in _PLANNED if key in load}}
 

@@ -10,7 +10,10 @@ _STEPS = 500
 
 def t_cdf(t: float, df: float) -> float:
     """P(T <= t) with `df` degrees of freedom: half the regularised incomplete beta function of
-    x = df / (df + t^2) (Abramowitz & Stegun, Handbook of Mathematical Functions, 26.7.1)."""
+    x = df / (df + t^2) (Abramowitz & Stegun, Handbook of Mathematical Functions, 26.7.1); near 0 that of 1 - x, which
+    keeps its digits there."""
+    if t * t < df:
+        return 0.5 + math.copysign(incomplete_beta(0.5, df / 2, t * t / (df + t * t)) / 2, t)
     tail = incomplete_beta(df / 2, 0.5, df / (df + t * t)) / 2
     return tail if t < 0 else 1 - tail
 

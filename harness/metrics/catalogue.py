@@ -80,6 +80,8 @@ SCALARS: dict[str, str] = {
     **_RATES,
     **{f"cost.{name}": "money" for name in (*_money(CostFigures), "at_slo")},
     **{f"energy.{name}": unit for name, unit in _ENERGY.items() if name in EnergyFigures.__struct_fields__},
+    "wire.in_per_output_token": "bytes",
+    "wire.out_per_output_token": "bytes",
 }
 
 

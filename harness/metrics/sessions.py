@@ -27,6 +27,7 @@ from harness.metrics.table import (
 )
 
 _INDEX = re.compile(r"^s(\d+)$")
+_TOKENS = ("input", "cached", "output", "reasoning", "cache_write")
 _PARTS = ("prefill", "decode", "gap", "lag")
 
 
@@ -58,6 +59,7 @@ class SessionTable:
     cached_tokens: Floats
     output_tokens: Floats
     reasoning_tokens: Floats
+    cache_write_tokens: Floats
     join_session: Codes
     join_straggler: Floats
     join_efficiency: Floats
@@ -91,7 +93,7 @@ def session_table(table: RecordTable) -> SessionTable:
         ttfat=np.where(table.first_token_ns[last] == UNKNOWN, np.nan, (table.first_token_ns[last] - arrival) * 1e-9),
         critical_path=sum(parts.values(), np.zeros(n)),
         **parts,
-        **{f"{kind}_tokens": _tokens(table, kind, n) for kind in ("input", "cached", "output", "reasoning")},
+        **{f"{kind}_tokens": _tokens(table, kind, n) for kind in _TOKENS},
         join_session=joins[0],
         join_straggler=joins[1],
         join_efficiency=joins[2],

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from harness.metrics.analysis import Analysis
 from harness.metrics.catalogue import METRICS
-from harness.metrics.cost import cost, session_costs
+from harness.metrics.cost import Measured, cost, session_costs
+from harness.metrics.cost_age import price_findings
 from harness.metrics.distribution import distribution
 from harness.metrics.energy import energy_figures
 from harness.metrics.engine import engine_figures, telemetry_findings
@@ -22,6 +23,7 @@ from harness.metrics.throughput import rates
 from harness.metrics.tokens import tally, totals
 from harness.metrics.validity import validity
 from harness.metrics.window import Window, measured_window
+from harness.metrics.wire import wire_figures
 from harness.records.folder import RunFolder
 from harness.records.manifest import Manifest
 from harness.records.record import Record
@@ -63,7 +65,6 @@ def analyse(
     counts = tally(table, sessions, window, manifest)
     tokens = totals(table, window)
     pace, intervals = rates(table, sessions, window, kept, closed=terms.closed, seed=manifest.seed)
-    good_sessions = None if kept is None else int((kept.sessions & window.counted).sum())
     summary = Summary(
         run=_run(table, window, manifest),
         target=_target(manifest),
@@ -72,11 +73,13 @@ def analyse(
         rates=pace,
         rates_ci95=intervals,
         tokens=tokens,
-        cost=cost(terms.cost, table, window, kept, counts, tokens, pace, intervals, good_sessions),
+        wire=wire_figures(table, window),
     )
     beside = _beside(summary, log, window, terms)
+    measured = Measured(table=table, sessions=sessions, window=window, good=kept, summary=summary)
+    summary.cost = cost(terms.cost, measured)
     evidence = Evidence(table, sessions, window, manifest, terms, summary, samples.rows)
-    summary.validity = validity(evidence, beside)
+    summary.validity = validity(evidence, [*beside, *price_findings(terms.cost, manifest.started_at)])
     return Analysis(
         summary=summary,
         manifest=manifest,

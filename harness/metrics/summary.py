@@ -98,9 +98,40 @@ class Tokens(msgspec.Struct, kw_only=True):
     output: int | None = None
     reasoning: int | None = None
     source: Literal["server", "tokenizer", "estimate"] | None = None
+    cache_write: int | None = None
+
+
+class WireFigures(msgspec.Struct, kw_only=True):
+    """Bytes of all counted requests on the wire, headers included: `in` is what came from the server."""
+
+    bytes_in: int = 0
+    bytes_out: int = 0
+    in_per_output_token: float | None = None
+    out_per_output_token: float | None = None
+
+
+class BreakEven(msgspec.Struct, kw_only=True):
+    """The same sessions at a hosted model's price. `utilisation` is how busy one's own hardware must be to be the
+    cheaper one (above 1 it never is), `utilisation_at_slo` the same where only sessions that met the SLOs count,
+    `sessions_per_hour` what that is in sessions."""
+
+    model: str
+    per_1m_tokens: float | None = None
+    per_session: float | None = None
+    utilisation: float | None = None
+    utilisation_at_slo: float | None = None
+    sessions_per_hour: float | None = None
+    prices: dict[str, float] = {}
+    as_of: str | None = None
+    source: str | None = None
 
 
 class CostFigures(msgspec.Struct, kw_only=True):
+    """`per_hour` is C_h of all hardware, `parts` what it is made of; `input_share` the share of it that is input's,
+    found by `split`; `intervals` are 95 % bounds by field; `prices` those that were billed. `per_1m_output_bytes` lays
+    the whole cost on the UTF-8 bytes of the answers. `inferencex` charges the whole hour to input *and* to output, as
+    InferenceX does: two figures that must never be added."""
+
     currency: str = "USD"
     basis: Literal["gpu_hour", "owned", "price"] = "gpu_hour"
     method: str = ""
@@ -115,6 +146,18 @@ class CostFigures(msgspec.Struct, kw_only=True):
     at_utilisation: dict[str, float | None] = {}
     at_slo: float | None = None
     ci95: tuple[float, float] | None = None
+    per_hour: float | None = None
+    parts: dict[str, float] = {}
+    per_1m_output_bytes: float | None = None
+    at_slo_utilisation: dict[str, float | None] = {}
+    input_share: float | None = None
+    split: str | None = None
+    electricity_per_1m_tokens: float | None = None
+    inferencex: dict[str, float | None] = {}
+    intervals: dict[str, tuple[float, float]] = {}
+    prices: dict[str, float] = {}
+    source: str | None = None
+    break_even: list[BreakEven] = []
 
 
 class EnergyFigures(msgspec.Struct, kw_only=True):
@@ -177,6 +220,7 @@ class Summary(msgspec.Struct, kw_only=True):
     gate: list[SloResult] = []
     validity: Validity = msgspec.field(default_factory=Validity)
     server: dict[str, Any] | None = None  # the engine's own figures over the same window, where it gives any
+    wire: WireFigures | None = None
 
 
 def to_json(summary: Summary) -> bytes:

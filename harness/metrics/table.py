@@ -10,7 +10,8 @@ them into NaN. Columns (int64 unless told otherwise):
     error                           code into `names["error"]`, -1 where there is none (int32)
     kernel                          True where the kernel stamped it (bool)
     source                          index into `SOURCES`, -1 where unknown (int8)
-    input_tokens, cached_tokens, output_tokens, reasoning_tokens, planned_input, planned_output     may be UNKNOWN
+    input_tokens, cached_tokens, output_tokens, reasoning_tokens, cache_write_tokens     may be UNKNOWN
+    planned_input, planned_output   may be UNKNOWN
     attempt, depth, worker, coalesced, output_bytes, bytes_in, bytes_out
     session_requests                what the plan gives the session; may be UNKNOWN
     chunk_from                      n + 1 offsets: the events of row i are chunk_from[i]:chunk_from[i + 1]
@@ -60,6 +61,7 @@ _OPTIONAL = (
         "cached_tokens",
         "output_tokens",
         "reasoning_tokens",
+        "cache_write_tokens",
         "planned_input",
         "planned_output",
     ),
@@ -101,6 +103,7 @@ class RecordTable:
     cached_tokens: Ints
     output_tokens: Ints
     reasoning_tokens: Ints
+    cache_write_tokens: Ints
     planned_input: Ints
     planned_output: Ints
     session_requests: Ints

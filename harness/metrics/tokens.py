@@ -52,4 +52,5 @@ def totals(table: RecordTable, window: Window) -> Tokens:
         output=total(table.output_tokens),
         reasoning=total(table.reasoning_tokens),
         source=SOURCES[int(used.max())] if len(used) else None,  # type: ignore[arg-type]
+        cache_write=total(table.cache_write_tokens),
     )

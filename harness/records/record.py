@@ -58,6 +58,7 @@ class Record(msgspec.Struct, kw_only=True, gc=False):
     cached_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_tokens: int | None = None  # of the input: written to a cache that bills for it
     tokens_source: TokensSource | None = None
     planned_input: int | None = None
     planned_output: int | None = None

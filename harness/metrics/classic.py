@@ -1,0 +1,45 @@
+"""The classic table of engines: model, optimisation, concurrency, tokens/s, ms/token, memory. One row a run."""
+
+from __future__ import annotations
+
+import msgspec
+
+from harness.metrics.summary import Summary
+from harness.metrics.terms import Terms
+
+CLASSIC_COLUMNS = ("model", "optimisation", "concurrency", "tokens_per_s", "ms_per_token", "memory_gb")
+
+
+class ClassicRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Unknown is None.
+
+    Attributes:
+        optimisation: the engine and its version.
+        concurrency: live sessions of a closed loop; None for an open one.
+        tokens_per_s: output tokens of all users.
+        ms_per_token: median time per output token after the first, of one user.
+        memory_gb: 1e9 bytes at the peak: of all GPUs, else of the engine's processes.
+    """
+
+    model: str
+    optimisation: str
+    concurrency: int | None
+    tokens_per_s: float | None
+    ms_per_token: float | None
+    memory_gb: float | None
+
+
+def classic_row(summary: Summary, terms: Terms | None = None) -> ClassicRow:
+    """The row of one run."""
+    target, tpot = summary.target, summary.metrics.get("tpot")
+    machine = (summary.server or {}).get("machine") or {}
+    held = machine.get("gpu_memory_bytes_max") or machine.get("engine_rss_bytes_max")
+    median = None if tpot is None else tpot.p50
+    return ClassicRow(
+        model=target.model,
+        optimisation=" ".join(filter(None, (target.engine or target.backend, target.engine_version))),
+        concurrency=None if terms is None else terms.concurrency,
+        tokens_per_s=summary.rates.output_tokens_per_s,
+        ms_per_token=None if median is None else median * 1000,
+        memory_gb=None if not held else held / 1e9,
+    )

@@ -292,10 +292,6 @@ def one_event_a_part(body: bytes) -> list[bytes]:
     return [part for part in marked.split(b"\0") if part]
 
 
-def test_every_stream_is_told_of() -> None:
-    assert {path.stem for path in STREAMS.glob("*.sse")} == set(FILES)
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_what_a_stream_says(name: str) -> None:
     for kind in openai_kinds():

@@ -92,7 +92,7 @@ def test_a_fleet_plays_its_plan(tmp_path: Path, engine: BackendConfig) -> None:
     assert (damage.torn, damage.garbage) == (0, 0)
     assert len({record.id for record in found}) == 120
     assert {(record.status, record.output_tokens, record.chunks) for record in found} == {("ok", 5, 5)}
-    assert all(0 <= (record.sent_ns or -1) < record.first_token_ns < record.end_ns for record in found)
+    assert all(0 <= record.sent_ns < record.first_token_ns <= record.last_token_ns <= record.end_ns for record in found)
     assert all(report.full_ns is not None and report.dry_ns is not None for report in reports)
     assert all(report.health.cpu_share > 0 and report.health.rss_bytes > 0 for report in reports)
 
@@ -292,8 +292,7 @@ def test_ready_start_done(tmp_path: Path, engine: BackendConfig, alone: Alone) -
     alone.say(Start(at_ns=start_ns))
     done = alone.hear(Done)
     assert (done.report.sessions_finished, done.snapshot.requests_ok) == (4, 8)
-    assert all((record.sent_ns or -1) >= 0 for record in records(tmp_path))
-    assert min(record.sent_ns or 0 for record in records(tmp_path)) < 50_000_000
+    assert min(record.sent_ns for record in records(tmp_path)) >= 0  # the axis begins at the common start
     assert alone.process.wait(10) == 0
 
 

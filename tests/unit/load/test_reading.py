@@ -9,7 +9,6 @@ import pytest
 
 from harness.backends.openai import OpenAI
 from harness.backends.protocol import Dialect, Target
-from harness.config import BackendConfig
 from harness.load import reading as reading_module
 from harness.load import sse
 from harness.load.exchange import Exchange, Http1Response
@@ -29,7 +28,7 @@ STREAM, JSON, HTML = b"text/event-stream", b"application/json; charset=utf-8", b
 
 
 def dialect(*, stream: bool = True) -> Dialect:
-    return OpenAI(BackendConfig(stream=stream)).dialect(Target(backend="openai", url="", model="m"))
+    return OpenAI(OpenAI.Params(stream=stream)).dialect(Target(backend="openai", url="", model="m"))
 
 
 def answered(body: bytes, kind: bytes = STREAM, status: bytes = b"200 OK", *, stream: bool = True) -> Reading:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from harness.clock import now_ns
 from harness.config import Limits
 from harness.load.exchange import Exchange
+from harness.load.loop import WireLoop
 
 _WAIT_NS = 1_000_000
 
@@ -61,7 +62,10 @@ class Limiter:
             if self._throttler is None:
                 send(exchange)
                 continue
-            task = asyncio.get_running_loop().create_task(self._throttled(exchange, send))
+            loop = asyncio.get_running_loop()
+            task = loop.create_task(self._throttled(exchange, send))
+            if isinstance(loop, WireLoop):
+                loop.wake()
             self._tasks[task] = exchange
             task.add_done_callback(lambda done: self._tasks.pop(done, None))
         for exchange, _ in self._queue:

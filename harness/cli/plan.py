@@ -58,6 +58,12 @@ def _lines(told: Explanation) -> Iterator[tuple[str, str]]:
     def tokens(whole: int | None, mean: float | None) -> str:
         return each(mean) if whole is None else f"{format_number(whole, 4)} planned · {each(mean)}"
 
+    for place, note in enumerate(told.notes):
+        yield "" if place else "workload", note
+    if len(told.kinds) > 1:
+        for place, kind in enumerate(told.kinds):
+            parts = f"{kind.sessions:.0%} of sessions, {kind.requests:.0%} of requests, {kind.tokens:.0%} of tokens"
+            yield "" if place else "kinds", f"{kind.kind}: {parts}"
     yield "load", told.load
     yield "stops after", told.stop
     yield "sessions", "as many as the time allows" if told.sessions is None else format_number(told.sessions, 9)

@@ -128,7 +128,10 @@ class LoadConfig(Section):
         gt=0,
         description="Coefficient of variation of gamma arrivals: 1 is Poisson, 3 is bursty",
     )
-    trace: str | None = Field(default=None, description="File of the trace's arrivals: one offset in seconds a line")
+    trace: str | None = Field(
+        default=None,
+        description="File of the trace's arrivals, one offset in seconds a line; default: those of the replay",
+    )
     time_scale: float | None = Field(
         default=None, gt=0, description="Each offset of the trace times this: 0.5 is twice as fast"
     )
@@ -177,8 +180,6 @@ class LoadConfig(Section):
     @model_validator(mode="after")
     def _one_kind(self) -> LoadConfig:
         if self.arrivals == "trace":
-            if self.trace is None:
-                raise ValueError("arrivals: trace needs trace, a file of offsets")
             if self.rate is not None or self.concurrency is not None:
                 raise ValueError("a trace has its own rate: leave out rate and concurrency")
             if self.ramp:
@@ -192,6 +193,8 @@ class LoadConfig(Section):
         for key, owner in (("cv", "gamma"), ("trace", "trace"), ("time_scale", "trace")):
             if getattr(self, key) is not None and self.arrivals != owner:
                 raise ValueError(f"{key} means nothing without arrivals: {owner}")
+        if self.time_scale is not None and self.trace is None:
+            raise ValueError("time_scale is that of the file trace; a replay has workload.time_scale")
         return self
 
     @property

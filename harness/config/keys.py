@@ -32,6 +32,9 @@ def models(annotation: Any) -> Iterator[type[BaseModel]]:
 def section(data: Any, path: tuple[str, ...]) -> type[BaseModel] | None:
     """The section at `path`, for the kinds in `data`; None where there is none, or its keys are free."""
     found: type[BaseModel] | None = Experiment
+    item = mix_item(data, path)
+    if item is not None:
+        data, path = {"workload": item}, ("workload", *path[2 if path[1].isdigit() else 3 :])
     for depth, key in enumerate(path):
         field = fields(found).get(key) if found is not None else None
         if field is None:
@@ -43,10 +46,24 @@ def section(data: Any, path: tuple[str, ...]) -> type[BaseModel] | None:
     return found
 
 
+def mix_item(data: Any, path: tuple[str, ...]) -> dict[str, Any] | None:
+    """The item of a mix that `path` leads into: `workload.0...` of a list, `workload.of.0...` of a section."""
+    part = data.get("workload") if isinstance(data, dict) else None
+    rest = path[1:] if path[:1] == ("workload",) else ()
+    if isinstance(part, dict) and rest[:1] == ("of",):
+        part, rest = part.get("of"), rest[1:]
+    if not isinstance(part, list) or not rest or not rest[0].isdigit() or int(rest[0]) >= len(part):
+        return None
+    item = part[int(rest[0])]
+    return item if isinstance(item, dict) else None
+
+
 def known(data: Any, path: tuple[str, ...]) -> bool:
     """Whether `path` is a place where a value may stand."""
     for depth in range(len(path)):
         found = section(data, path[:depth])
+        if mix_item(data, path[: depth + 1]) is not None and path[depth].isdigit():
+            continue
         if found is None:  # below a free mapping such as backend.body, or a list
             parent = section(data, path[: depth - 1])
             return parent is not None and _is_open(fields(parent)[path[depth - 1]].annotation)
@@ -79,7 +96,7 @@ def places(data: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 def _params(data: Any, name: str) -> type[BaseModel] | None:
     group, default = _KINDS[name]
     part = data.get(name) if isinstance(data, dict) else None
-    kind = part.get("kind") or default if isinstance(part, dict) else default
+    kind = part.get("kind") or default if isinstance(part, dict) else "mix" if isinstance(part, list) else default
     try:
         params: type[BaseModel] = registry.load(group, str(kind)).Params
     except UsageError:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from harness import assets
+from harness import assets, registry
 from harness.config import keys, references, source
 from harness.config.distribution import Distribution
 from harness.config.experiment import Experiment
@@ -70,6 +70,7 @@ def load(
     data = source.fill_in(data, lambda where, problem: found.append(Problem(where, problem)), used)
     origins |= {where: f"environment {variable}" for where, variable in used.items()}
     data = _without_nothing(data)
+    _beside(file.parent, data.get("workload"))
     if found:
         raise _error(found, name, origins)
     experiment = _validated(data, name, origins)
@@ -163,6 +164,27 @@ def _step(here: Any, part: str, above: str) -> Any:
     raise ConfigError(above, f"is {here!r}, which has no {part}{remedy}", source="-o")
 
 
+def _beside(folder: Path, workload: Any) -> None:
+    """Files that a workload names are looked for beside the config first; from there on their path is whole."""
+    for item in workload if isinstance(workload, list) else [workload]:
+        if not isinstance(item, dict):
+            continue
+        _beside(folder, item.get("of"))
+        kind, path = item.get("kind"), item.get("path")
+        if isinstance(kind, str) and registry.is_file(kind):
+            file, name = kind.rsplit(":", 1)
+            item["kind"] = f"{_whole(folder, file)}:{name}"
+        if isinstance(path, str):
+            item["path"] = _whole(folder, path)
+
+
+def _whole(folder: Path, path: str) -> str:
+    for base in (folder, Path()):
+        if (base / Path(path).expanduser()).exists():
+            return str((base / Path(path).expanduser()).resolve())
+    return path
+
+
 def _leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted path, value) of all that is no section; an empty section or list is a leaf."""
     if isinstance(data, dict | list) and data:
@@ -235,6 +257,11 @@ def _plain(section: BaseModel) -> dict[str, Any]:
     for name in type(section).model_fields:
         value = getattr(section, name)
         if value is not None:
-            nested = isinstance(value, BaseModel) and not isinstance(value, Distribution)
-            out[name] = _plain(value) if nested else dumped[name]
+            out[name] = _plain(value) if _is_section(value) else dumped[name]
+            if isinstance(value, list) and value and all(map(_is_section, value)):
+                out[name] = [_plain(item) for item in value]
     return out
+
+
+def _is_section(value: Any) -> bool:
+    return isinstance(value, BaseModel) and not isinstance(value, Distribution)

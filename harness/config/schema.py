@@ -41,10 +41,27 @@ def config_schema() -> dict[str, Any]:
                 if kind != default:
                     branch["required"] = ["kind", *branch.get("required", ())]
                 branches.append(branch if params is None else refs[params, "validation"])
-        described = {key: value for key, value in schema["properties"][section].items() if key == "description"}
-        schema["properties"][section] = {**described, "oneOf": branches}
+        schema["properties"][section] = {**_told(schema["properties"][section]), "oneOf": branches}
+        if section == "workload":
+            _mixed(schema["properties"][section], branches, named)
     _drop_unused(schema, named)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": named}
+
+
+def _mixed(workload: dict[str, Any], branches: list[dict[str, Any]], named: dict[str, Any]) -> None:
+    """A workload may also be of a file of the user's, whose keys we do not know here, or a mix: a list of any."""
+    written = {"kind": {"type": "string", "pattern": r"\.py:\w+$"}}
+    named["WrittenWorkload"] = {"type": "object", "properties": written, "required": ["kind"]}
+    named["AnyWorkload"] = {"oneOf": [*branches, {"$ref": "#/$defs/WrittenWorkload"}]}
+    named["Mixed"] = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/AnyWorkload"}}
+    for definition in named.values():
+        if definition.get("properties", {}).get("kind", {}).get("const") == "mix":
+            definition["properties"]["of"] = {**_told(definition["properties"]["of"]), "$ref": "#/$defs/Mixed"}
+    workload["oneOf"] = [*named["AnyWorkload"]["oneOf"], {"$ref": "#/$defs/Mixed"}]
+
+
+def _told(part: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key == "description"}
 
 
 def _params(group: str, kind: str) -> type[BaseModel] | None:

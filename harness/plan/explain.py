@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from harness.config import Cost, LoadConfig
 from harness.plan.plan import Plan
 from harness.units import NS_PER_S, format_duration, format_number
+from harness.workloads.session import Noted
 
 LOOKED_AT = 20_000  # sessions; of more, this many spread evenly, and totals are scaled
 _UNBOUNDED = 1_000  # of a plan that only time bounds
@@ -23,6 +26,15 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int
 
 
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """What one kind of session has of the whole, as shares of the sessions looked at."""
+
+    kind: str
+    sessions: float
+    requests: float
+    tokens: float
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """A plan in figures. Tokens are planned ones; unknown is None.
 
@@ -36,6 +48,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         duration_s: how long sessions start; of a closed loop at most this long; None where nothing bounds it.
         cost_ceiling: of all planned tokens at full price, no input cached.
         gpu_cost: of the GPUs over `duration_s`; the last answers come on top.
+        kinds: shares of each kind of session, the most frequent first.
+        notes: what the workload has to tell, e.g. of a trace.
         first: the first sessions to start.
     """
 
@@ -61,6 +75,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     cost_ceiling: float | None
     gpu_cost: float | None
     currency: str | None
+    kinds: list[Kind]
+    notes: list[str]
     first: list[Start]
     plan_sha256: str
 
@@ -70,20 +86,24 @@ def explain(plan: Plan) -> Explanation:
     experiment = plan.experiment
     indices = plan.sampled(LOOKED_AT, _UNBOUNDED)
     requests = input_tokens = output_tokens = longest = 0
+    counted: dict[str, NDArray[np.int64]] = {}  # kind -> sessions, requests, tokens
     for index in indices:
-        nodes = plan.session(index).nodes
-        requests += len(nodes)
-        for node in nodes:
-            input_tokens += node.input_tokens
-            output_tokens += node.output_tokens
-            longest = max(longest, node.input_tokens)
+        session = plan.session(index)
+        asked = sum(node.input_tokens for node in session.nodes)
+        answered = sum(node.output_tokens for node in session.nodes)
+        requests += len(session.nodes)
+        input_tokens += asked
+        output_tokens += answered
+        longest = max(longest, *(node.input_tokens for node in session.nodes))
+        row = counted.setdefault(session.kind, np.zeros(3, np.int64))
+        row += (1, len(session.nodes), asked + answered)
     seen = len(indices)
 
-    def total(counted: int) -> int | None:
-        return None if plan.sessions is None else round(counted * plan.sessions / seen) if seen else 0
+    def total(found: int) -> int | None:
+        return None if plan.sessions is None else round(found * plan.sessions / seen) if seen else 0
 
-    def mean(counted: int) -> float | None:
-        return counted / seen if seen else None
+    def mean(found: int) -> float | None:
+        return found / seen if seen else None
 
     duration_s = _duration_s(plan)
     cost = experiment.cost
@@ -110,9 +130,20 @@ def explain(plan: Plan) -> Explanation:
         cost_ceiling=_ceiling(cost, total(requests), total(input_tokens), total(output_tokens)),
         gpu_cost=_gpu_cost(cost, duration_s),
         currency=cost.currency if cost else None,
+        kinds=_kinds(counted),
+        notes=plan.workload.notes() if isinstance(plan.workload, Noted) else [],
         first=_first(plan),
         plan_sha256=plan.sha256,
     )
+
+
+def _kinds(counted: dict[str, NDArray[np.int64]]) -> list[Kind]:
+    whole = sum(counted.values(), np.zeros(3, np.int64))
+    shares = {kind: (row / whole).tolist() for kind, row in counted.items()}
+    return [
+        Kind(kind=kind, sessions=sessions, requests=requests, tokens=tokens)
+        for kind, (sessions, requests, tokens) in sorted(shares.items(), key=lambda item: (-item[1][0], item[0]))
+    ]
 
 
 def _duration_s(plan: Plan) -> float | None:
@@ -164,6 +195,8 @@ def _load_in_words(load: LoadConfig) -> str:
         spread = f", started over {format_duration(load.ramp)}" if load.ramp else ""
         return f"closed loop: {load.concurrency} sessions live at any time{spread}"
     if load.arrivals == "trace":
+        if load.trace is None:
+            return "partly open loop: sessions arrive as in the trace that is replayed"
         return f"partly open loop: sessions arrive as in {load.trace}, time × {load.time_scale or 1:g}"
     how = f"gamma, cv {load.cv:g}" if load.arrivals == "gamma" else str(load.arrivals)
     ramp = f", rising over the first {format_duration(load.ramp)}" if load.ramp else ""

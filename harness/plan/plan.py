@@ -7,11 +7,12 @@ whose index is i modulo n, needs no coordinator, and sees the same sessions as t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count as count_from
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,7 +22,7 @@ from harness import arrivals, registry
 from harness.config import Experiment, LoadConfig
 from harness.errors import ConfigError
 from harness.units import NS_PER_S
-from harness.workloads.session import Session, Workload
+from harness.workloads.session import Session, Timed, Workload
 
 HASHED_SESSIONS = 10_000
 HASHED_UNBOUNDED = 1_000  # of a plan that only time bounds
@@ -83,16 +84,16 @@ class Plan:
     def sha256(self) -> str:
         """Hash of everything that fixes who asks what and when: the same plan, the same load.
 
-        Workload, load and seed, the offsets, and the sessions themselves: all of them up to 10,000, beyond
-            that 10,000 spread evenly and the count; of a plan that only time bounds, the first 1,000. Not in
-            it: the target, secrets, the name, limits, and how the load is sent and measured (workers, wire,
-            timeouts).
+        Workload (but not in which folder its files lie), load and seed, the offsets, and the sessions themselves: all
+        of them up to 10,000, beyond that 10,000 spread evenly and the count; of a plan that only time bounds, the
+        first 1,000. Not in it: the target, secrets, the name, limits, and how the load is sent and measured (workers,
+        wire, timeouts).
         """
         load = self.experiment.load.model_dump(mode="json", include=set(_PLANNED_LOAD))
         head = {
             "plan": 1,
             "seed": self.experiment.seed,
-            "workload": self.experiment.workload.model_dump(mode="json"),
+            "workload": _without_folders(self.experiment.workload.model_dump(mode="json", exclude_none=True)),
             "load": load,
             "sessions": self.sessions,
         }
@@ -151,9 +152,11 @@ def make_plan(experiment: Experiment) -> Plan:
     measured_s = load.measured_s
     limit_ns = None if measured_s is None else ramp_ns + warmup_ns + round(measured_s * NS_PER_S)
     sessions = None if load.sessions is None else load.warmup_sessions + load.sessions
+    workload: Workload = registry.load("harness.workloads", experiment.workload.kind)(experiment.workload)
     arrivals_ns = slots_ns = None
     if load.concurrency is None:
-        arrivals_ns = _arrivals(load, experiment.seed, ramp_ns, sessions, limit_ns)
+        recorded = _recorded(load, workload) if load.arrivals == "trace" else ()
+        arrivals_ns = _arrivals(load, recorded, experiment.seed, ramp_ns, sessions, limit_ns)
         arrivals_ns.flags.writeable = False
         sessions = len(arrivals_ns)
     else:
@@ -168,15 +171,16 @@ def make_plan(experiment: Experiment) -> Plan:
         ramp_ns=ramp_ns,
         warmup_ns=warmup_ns,
         start_limit_ns=limit_ns,
-        workload=registry.load("harness.workloads", experiment.workload.kind)(experiment.workload),
+        workload=workload,
     )
 
 
-def _arrivals(load: LoadConfig, seed: int, ramp_ns: int, count: int | None, until_ns: int | None) -> NDArray[np.int64]:
+def _arrivals(
+    load: LoadConfig, recorded: Sequence[float], seed: int, ramp_ns: int, count: int | None, until_ns: int | None
+) -> NDArray[np.int64]:
     try:
         if load.arrivals == "trace":
-            offsets = _read_trace(load.trace or "")
-            return arrivals.trace(offsets, scale=load.time_scale or 1.0, count=count, until_ns=until_ns)
+            return arrivals.trace(recorded, scale=load.time_scale or 1.0, count=count, until_ns=until_ns)
         rate = load.rate or 1.0
         if load.arrivals == "constant":
             return arrivals.constant(rate, ramp_ns=ramp_ns, count=count, until_ns=until_ns)
@@ -186,6 +190,30 @@ def _arrivals(load: LoadConfig, seed: int, ramp_ns: int, count: int | None, unti
         return arrivals.poisson(rate, seed, ramp_ns=ramp_ns, count=count, until_ns=until_ns)
     except ValueError as error:
         raise ConfigError("load", str(error)) from error
+
+
+def _recorded(load: LoadConfig, workload: Workload) -> Sequence[float]:
+    """The offsets of a trace in seconds: of the file that `load` names, else of the sessions that are replayed."""
+    if load.trace is not None:
+        return _read_trace(load.trace)
+    starts = workload.starts_s() if isinstance(workload, Timed) else None
+    if starts is None:
+        raise ConfigError(
+            "load.arrivals",
+            "trace needs trace, a file of offsets, or a workload of kind replay whose trace has times",
+            remedy="give load.trace, load.rate or load.concurrency",
+        )
+    return starts
+
+
+def _without_folders(part: Any) -> Any:
+    """A workload without the folders of its files: the same files elsewhere are the same load."""
+    if isinstance(part, list):
+        return [_without_folders(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    named = {key: Path(part[key]).name for key in ("kind", "path") if isinstance(part.get(key), str)}
+    return {key: named.get(key) or _without_folders(value) for key, value in part.items()}
 
 
 def _read_trace(path: str) -> list[float]:

@@ -122,9 +122,7 @@ class SessionBuilder:
         if need is not None and not (0 < need <= len(joined) and not waits and history not in joined):
             raise ValueError(f"{name}: need {need} of {len(joined)} joins, with nothing else to wait for")
         if need is None:
-            waits = tuple(dict.fromkeys((*waits, *joined)))
-            if history is not None and not self._implies(waits, history):
-                waits = (history, *waits)
+            waits = self._needed((*waits, *joined, *(() if history is None else (history,))))
         said = tuple(text for text in texts if text.tokens)
         tokens = sum(text.tokens for text in said)
         if history is not None:
@@ -151,18 +149,17 @@ class SessionBuilder:
         )
         return len(nodes) - 1
 
-    def _implies(self, waits: Iterable[int], call: int) -> bool:
-        """Whether to wait for these means to wait for that call too."""
-        seen: set[int] = set()
-        stack = list(waits)
+    def _needed(self, calls: tuple[int, ...]) -> tuple[int, ...]:
+        """These calls without those that another of them has waited for anyhow: what is left are the branches."""
+        waited: set[int] = set()
+        first = min(calls, default=0)
+        stack = list(calls)
         while stack:
-            place = stack.pop()
-            if place == call:
-                return True
-            if place > call and place not in seen:
-                seen.add(place)
-                stack.extend(self._nodes[place].after)
-        return False
+            for place in self._nodes[stack.pop()].after:
+                if place >= first and place not in waited:
+                    waited.add(place)
+                    stack.append(place)
+        return tuple(call for call in dict.fromkeys(calls) if call not in waited)
 
     def agent(self, name: str, *, stage: str = "", model: str | None = None) -> SessionBuilder:
         """A builder for the calls of a sub-agent, in the same session, one level deeper.

@@ -40,6 +40,7 @@ def infer(calls: Sequence[TimedCall]) -> list[TraceCall]:
     forked: dict[str, list[int]] = {}  # what its last call has waited for
     parent: dict[str, str] = {}
     numbers: dict[str, int] = {}
+    depths: dict[str, int] = {}
     out: list[TraceCall] = []
     for place, call in enumerate(ordered):
         agent = call.agent
@@ -53,14 +54,16 @@ def infer(calls: Sequence[TimedCall]) -> list[TraceCall]:
         else:
             ended = [earlier for earlier in range(place) if ordered[earlier].end_s <= call.start_s]
             after = [max(ended, key=lambda earlier: ordered[earlier].end_s)] if ended else []
-            if after:
-                parent[agent] = ordered[after[0]].agent
+            parent[agent] = ordered[after[0]].agent if after else ""
+            depths[agent] = depths[parent[agent]] + 1 if after else 0
         tips.setdefault(agent, []).append(place)
         forked[agent] = after
         numbers[agent] = numbers.get(agent, 0) + 1
         mine = [earlier for earlier in after if ordered[earlier].agent == agent]
         name = f"step-{numbers[agent]}" if agent == "main" else f"{agent}.step-{numbers[agent]}"
-        out.append(_traced(call, name, tuple(after), mine[-1] if mine else None, ordered))
+        traced = _traced(call, name, tuple(after), mine[-1] if mine else None, ordered)
+        traced.depth = depths[agent]
+        out.append(traced)
     return out
 
 

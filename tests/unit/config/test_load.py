@@ -299,7 +299,6 @@ def test_a_literal_secret_is_refused_and_not_repeated(tmp_path: Path, backend: d
         ({"load": {"rate": 2, "arrivals": "gamma"}}, ["load: arrivals: gamma needs cv, e.g. cv: 3"]),
         ({"load": {"rate": 2, "cv": 3}}, ["load: cv means nothing without arrivals: gamma"]),
         ({"load": {"rate": 2, "time_scale": 3}}, ["load: time_scale means nothing without arrivals: trace"]),
-        ({"load": {"arrivals": "trace"}}, ["load: arrivals: trace needs trace, a file of offsets"]),
         ({"load": {"arrivals": "trace", "trace": "x", "rate": 1}}, ["load: a trace has its own rate: leave out rate and concurrency"]),
         ({"load": {"arrivals": "trace", "trace": "x", "ramp": 1}}, ["load: a trace has its own rate: leave out ramp"]),
         ({"load": {"rate": 2, "arrivals": "posson"}}, ["load.arrivals: 'posson' is not one of constant, poisson, gamma, trace. Did you mean poisson?"]),

@@ -39,12 +39,16 @@ def fits(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> bool:
     wanted = [wanted] if isinstance(wanted, str) else wanted
     if wanted and not any(isinstance(value, kinds[kind]) for kind in wanted):
         return False
+    if isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
+        return False
     if isinstance(value, dict):
         properties = schema.get("properties", {})
         extra = schema.get("additionalProperties", True)
         if set(schema.get("required", ())) - set(value) or (extra is False and set(value) - set(properties)):
             return False
         return all(fits(item, properties[key], root) for key, item in value.items() if key in properties)
+    if isinstance(value, list) and len(value) < schema.get("minItems", 0):
+        return False
     return not isinstance(value, list) or all(fits(item, schema.get("items", {}), root) for item in value)
 
 
@@ -74,6 +78,12 @@ def test_every_preset_fits(schema: dict[str, Any], preset: Path) -> None:
         ({"backend": {"profile": "instant"}}, False),
         ({"slo": "x"}, False),
         ({"sweep": {"load.rate": [1, 2]}}, True),
+        ({"workload": {"kind": "./my_agent.py:research", "anything": 3}}, True),
+        ({"workload": [{"kind": "chat", "weight": 3, "turns": 2}, {"kind": "rag"}]}, True),
+        ({"workload": [{"kind": "rag", "turns": 2}]}, False),
+        ({"workload": {"kind": "mix", "of": [{"turns": 2}, {"kind": "my_agent.py:x"}]}}, True),
+        ({"workload": {"kind": "mix", "of": [{"turn": 2}]}}, False),
+        ({"workload": []}, False),
     ],
 )
 def test_what_fits(schema: dict[str, Any], change: dict[str, Any], wanted: bool) -> None:
@@ -85,8 +95,9 @@ def test_every_kind_has_its_own_keys(schema: dict[str, Any]) -> None:
     for section, group in (("backend", "harness.backends"), ("workload", "harness.workloads")):
         found = {}
         for branch in schema["properties"][section]["oneOf"]:
-            properties = schema["$defs"][branch["$ref"].rpartition("/")[2]]["properties"]
-            found[properties["kind"]["const"]] = set(properties)
+            properties = schema["$defs"][branch["$ref"].rpartition("/")[2]].get("properties", {})
+            if kind := properties.get("kind", {}).get("const"):  # not a mix or a file of the user's
+                found[kind] = set(properties)
         assert {kind: set(fields(registry.load(group, kind).Params)) for kind in registry.names(group)} == found
 
 
@@ -184,7 +195,7 @@ def test_defaults_in_the_docs_are_those_in_the_code_and_examples_can_be_given() 
             field = real[heading][key]
             value = field.get_default(call_default_factory=True)
             reader = TypeAdapter(Annotated[field.annotation, field, *field.metadata])
-            if value is None or value in ({}, []):
+            if field.is_required() or value is None or value in ({}, []):
                 assert default == "–", key
             else:
                 assert reader.validate_python(source.read(default.strip("`"), source=key)) == value, key

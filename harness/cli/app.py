@@ -9,7 +9,9 @@ import typer
 from harness import __version__
 from harness.cli.ab import ab
 from harness.cli.calibrate import calibrate
+from harness.cli.capacity import capacity
 from harness.cli.compare import compare
+from harness.cli.doctor import doctor
 from harness.cli.gate import gate
 from harness.cli.plan import plan
 from harness.cli.prices import prices
@@ -46,5 +48,5 @@ def _root(
     pass
 
 
-for verb in (run, plan, probe, report, compare, gate, ab, sim, calibrate, prices, schema):
+for verb in (run, plan, probe, report, compare, gate, ab, capacity, sim, calibrate, doctor, prices, schema):
     app.command()(verb)

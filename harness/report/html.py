@@ -21,9 +21,10 @@ from harness.report import charts
 from harness.report.analysed import story_of
 from harness.report.definitions import FLOOR, INTERVAL, definitions
 from harness.report.figures import amount, clean, figure, whole
+from harness.report.money import break_even_rows, cost_rows
 from harness.report.story import Story
 from harness.report.waterfall import LABEL, ROW, WIDTH, waterfalls
-from harness.units import format_duration, format_money, format_number
+from harness.units import format_duration, format_number
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -166,7 +167,8 @@ def _facts(analysis: Analysis) -> dict[str, Any]:
         "machine": _pairs(manifest.machine),
         "clock": _pairs(manifest.clock),
         "settings": _pairs(manifest.settings),
-        "cost_rows": _cost_rows(analysis.summary),
+        "cost_rows": cost_rows(analysis.summary.cost),
+        "break_even_rows": break_even_rows(analysis.summary.cost),
         "energy_rows": _energy_rows(analysis.summary),
         "engine_rows": _pairs(analysis.summary.server or {}),
     }
@@ -181,25 +183,6 @@ def _pairs(facts: Mapping[str, Any], most: int = 40) -> list[tuple[str, str]]:
         elif value is not None and value != "":
             told.append((clean(name, 60), format_number(value, 6) if isinstance(value, float) else clean(value, 200)))
     return told[:most]
-
-
-def _cost_rows(summary: Summary) -> list[tuple[str, str]]:
-    cost = summary.cost
-    if cost is None:
-        return []
-    told = {
-        "This run": cost.total,
-        "1M tokens, input and output": cost.per_1m_tokens,
-        "1M input tokens": cost.per_1m_input_tokens,
-        "1M output tokens": cost.per_1m_output_tokens,
-        "1,000 requests": cost.per_1k_requests,
-        "A session": cost.per_session,
-        "A session that met the SLOs": cost.per_good_session,
-        "1M tokens at SLO": cost.at_slo,
-    }
-    told |= {f"1M tokens, used {share} %": value for share, value in cost.at_utilisation.items()}
-    currency = clean(cost.currency, 8)
-    return [(clean(name), format_money(value, currency)) for name, value in told.items() if value is not None]
 
 
 def _energy_rows(summary: Summary) -> list[tuple[str, str]]:

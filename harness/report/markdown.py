@@ -36,7 +36,8 @@ def _tell(story: Story) -> Iterator[str]:
     yield from _rows(story)
     if story.slo:
         yield from (*_list(story.slo), "")
-    told = {"Throughput": story.throughput, "Cost": story.cost, "Energy": story.energy}
+    told = {"Throughput": story.throughput, "Cost": story.cost, "Break-even": story.break_even}
+    told |= {"Energy": story.energy, "Wire": story.wire}
     told["Session time"] = " · ".join(f"{name} {share:.0%}" for name, share in story.time_shares)
     yield from (f"- **{name}**: {escape(text)}" for name, text in told.items() if text)
     yield ""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.metrics.summary import CostFigures, Summary
+from harness.metrics.summary import Summary
 from harness.report.figures import Figure, clean, count, interval, spread, whole
-from harness.units import format_duration, format_money, format_number
+from harness.units import format_duration, format_number
 
 _SIZES = ("turns", "steps", "width", "rounds")
 _RATES: Mapping[str, str] = {
@@ -93,28 +93,6 @@ def throughput(summary: Summary) -> str:
     if parts and summary.tokens.source == "estimate":
         parts.append("tokens are estimated")
     return " · ".join(parts)
-
-
-def cost(cost: CostFigures | None) -> str:
-    """What tokens and sessions cost, and on which basis; nothing where no price is known."""
-    if cost is None or cost.total is None:
-        return ""
-
-    def money(value: float | None) -> str:
-        return format_money(value, clean(cost.currency, 8))
-
-    told = (
-        (cost.per_1m_tokens, "per 1M tokens"),
-        (cost.per_1m_output_tokens, "per 1M out"),
-        (cost.per_good_session, "per good session"),
-        (cost.per_session if cost.per_good_session is None else None, "per session"),
-    )
-    parts = [f"{money(value)} {what}" for value, what in told if value is not None]
-    half = cost.at_utilisation.get("50")
-    basis = {"gpu_hour": "rented", "owned": "owned", "price": "by price list"}[cost.basis]
-    if half is not None:
-        basis += f", used 100 %; at 50 %: {money(half)} per 1M tokens"
-    return f"{' · '.join(parts) or money(cost.total)}  ({basis})"
 
 
 def energy(summary: Summary) -> str:

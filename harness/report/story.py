@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from harness.metrics.catalogue import METRICS, SCALARS
 from harness.metrics.summary import Finding, SloResult, Summary
-from harness.report import sentences
+from harness.report import money, sentences
 from harness.report.figures import Figure, amount, clean, count, figure, interval, whole
 from harness.units import format_share
 
@@ -74,6 +74,8 @@ class Story:
     findings: list[Line]
     estimated: bool
     open_load: bool
+    break_even: str = ""
+    wire: str = ""
     open_report: str = ""
     next_commands: list[str] = field(default_factory=list)
 
@@ -109,7 +111,9 @@ def tell(summary: Summary, around: Circumstances) -> Story:
         time_shares=around.time_shares,
         rates=sentences.rates(summary),
         throughput=sentences.throughput(summary),
-        cost=sentences.cost(summary.cost),
+        cost=money.cost(summary.cost),
+        break_even=money.break_even(summary.cost),
+        wire=money.wire(summary),
         energy=sentences.energy(summary),
         errors=_errors(summary, around.error_examples),
         findings=[

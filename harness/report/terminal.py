@@ -116,7 +116,8 @@ def _figures(story: Story) -> list[Spans]:
             for name, share in story.time_shares
         ]
         lines.append([(_cut(f" session time  {'  '.join(bar.rstrip() for bar in bars)}", WIDTH), "plain")])
-    for name, text in (("throughput", story.throughput), ("cost", story.cost), ("energy", story.energy)):
+    told = {"throughput": story.throughput, "cost": story.cost, "break-even": story.break_even, "energy": story.energy}
+    for name, text in told.items():
         if text:
             lines += [[(part, "plain")] for part in _hang(f" {name:<13} ", text)]
     return lines

@@ -28,7 +28,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON doc
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     width = max(len(check.name) for check in checks)
     for check in checks:
         mark, style = _MARKS[check.state]

@@ -71,6 +71,9 @@ class BackendConfig(Section):
         default_factory=dict, description="Further HTTP headers; secret ones as references: env:NAME"
     )
     body: dict[str, Any] = Field(default_factory=dict, description="Merged into every request body")
+    tokenizer: str | None = Field(
+        default=None, description="Path of a tokenizer.json: counts output tokens where the server does not"
+    )
     verify: bool | str = Field(default=True, description="Check TLS certificates: true, false, or a CA bundle's path")
     launch: Launch | None = Field(default=None, description="Start the server ourselves")
 

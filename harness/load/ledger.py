@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from harness import secrets
 from harness.backends.protocol import Reply
@@ -13,11 +13,22 @@ from harness.records.record import Phase, Record, Status, encode_record
 from harness.records.snapshot import Snapshot
 from harness.records.writer import RecordWriter
 
+Count = Callable[[str], int]  # tokens of a text
+
 
 class Ledger:
     """Writes records and keeps the cumulative figures that snapshots are made of."""
 
-    def __init__(self, writer: RecordWriter, *, worker: int, run_id: str, secrets: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        writer: RecordWriter,
+        *,
+        worker: int,
+        run_id: str,
+        secrets: Iterable[str] = (),
+        count: Count | None = None,
+    ) -> None:
+        self._count = count
         self._writer = writer
         self._worker = worker
         self._run_id = run_id
@@ -75,7 +86,7 @@ class Ledger:
             phase=phase,
             server=reply.server,
         )
-        _count_tokens(record, reply)
+        _count_tokens(record, reply, self._count)
         self._writer.add(encode_record(record))
         self._tick(record)
         return record
@@ -109,8 +120,9 @@ def _status(exchange: Exchange) -> Status:
     return "cancelled" if exchange.error in ("cancelled", "interrupted") else "failed"
 
 
-def _count_tokens(record: Record, reply: Reply) -> None:
-    """Token counts: the server's usage first; else one token an event, said to be an estimate."""
+def _count_tokens(record: Record, reply: Reply, count: Count | None) -> None:
+    """Output tokens: the server's usage first; else a tokenizer's count of the text; else one token an event, said to
+    be an estimate. Without usage the input is as long as planned."""
     usage = reply.usage
     record.cached_tokens = usage.cached
     record.reasoning_tokens = usage.reasoning
@@ -118,7 +130,9 @@ def _count_tokens(record: Record, reply: Reply) -> None:
         record.input_tokens, record.output_tokens = usage.input, usage.output
         record.tokens_source = "server"
     elif record.status == "ok":
-        record.input_tokens, record.output_tokens = usage.input or record.planned_input, record.chunks
-        record.tokens_source = "estimate"
+        text = reply.reasoning + reply.text
+        record.input_tokens = usage.input or record.planned_input
+        record.output_tokens = record.chunks if count is None else count(text)
+        record.tokens_source = "estimate" if count is None else "tokenizer"
     if reply.event_tokens is not None and len(reply.event_tokens) == record.chunks:
         record.chunk_tokens = reply.event_tokens

@@ -28,6 +28,7 @@ from harness.load.messages import Done, Failed, FromWorker, Ready, Start, Stop, 
 from harness.load.opening import open_wire, with_secrets
 from harness.load.player import Player
 from harness.load.scheduler import Scheduler
+from harness.load.tokenizer import counter
 from harness.plan import make_plan
 from harness.records.manifest import WorkerReport
 from harness.records.snapshot import Snapshot
@@ -83,7 +84,13 @@ class Worker:
         self._health = HealthMonitor(self._scheduler, lambda: getattr(self._wire, "kernel_clock", None))
         self._health.write_lag_s = lambda: self._writer.longest_write_s
         self._limiter = Limiter(experiment.limits, spec.shards)
-        self._ledger = Ledger(self._writer, worker=spec.shard, run_id=spec.run_id, secrets=hidden)
+        self._ledger = Ledger(
+            self._writer,
+            worker=spec.shard,
+            run_id=spec.run_id,
+            secrets=hidden,
+            count=counter(experiment.backend.tokenizer),
+        )
         self._player = Player(
             shard,
             wire=self._wire,

@@ -228,4 +228,4 @@ def _text(path: str) -> str | None:
 
 
 def _kib(field: str) -> int:
-    return int(field.split()[0])
+    return int(field.split(maxsplit=1)[0])

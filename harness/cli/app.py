@@ -20,6 +20,7 @@ from harness.cli.report import report
 from harness.cli.run import run
 from harness.cli.schema import schema
 from harness.cli.sim import sim
+from harness.cli.sweep import sweep
 
 app = typer.Typer(
     name="harness",
@@ -48,5 +49,5 @@ def _root(
     pass
 
 
-for verb in (run, plan, probe, report, compare, gate, ab, capacity, sim, calibrate, doctor, prices, schema):
+for verb in (run, plan, probe, report, compare, gate, ab, capacity, sweep, sim, calibrate, doctor, prices, schema):
     app.command()(verb)

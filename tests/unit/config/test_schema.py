@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import pytest
 from pydantic import BaseModel, TypeAdapter
@@ -164,7 +164,7 @@ def real_rows() -> dict[str, dict[str, Any]]:
 def _below(path: str, model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
     for key, field in fields(model).items():
         inner = next(models(field.annotation), None)
-        if inner is None or issubclass(inner, Distribution):
+        if inner is None or issubclass(inner, Distribution) or get_origin(field.annotation) is list:
             yield f"{path}.{key}", field
         else:
             yield from _below(f"{path}.{key}", inner)

@@ -19,6 +19,7 @@ from harness.backends.reading import UNREADABLE, error_text
 
 class _Details(msgspec.Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None  # OpenRouter
     reasoning_tokens: int | None = None
 
 
@@ -264,4 +265,5 @@ def _usage(usage: _Usage | None) -> Usage:
         cached=prompt.cached_tokens if prompt else None,
         output=usage.completion_tokens,
         reasoning=completion.reasoning_tokens if completion else None,
+        written=prompt.cache_write_tokens if prompt else None,
     )

@@ -44,6 +44,7 @@ class Usage(msgspec.Struct, kw_only=True):
     cached: int | None = None
     output: int | None = None
     reasoning: int | None = None
+    written: int | None = None  # of the input: written to a cache that bills for it
 
 
 class Reply(msgspec.Struct, kw_only=True):

@@ -16,7 +16,7 @@ _read_any = msgspec.json.Decoder().decode
 class Pieces:
     """The parts of one answer, in the order they came."""
 
-    __slots__ = ("_error", "_garbage", "complete", "finish", "reasoning", "text", "tools")
+    __slots__ = ("_error", "_garbage", "complete", "finish", "reasoning", "server", "text", "tools")
 
     def __init__(self) -> None:
         self.text: list[str] = []
@@ -24,6 +24,7 @@ class Pieces:
         self.tools: dict[int, dict[str, Any]] = {}
         self.finish: str | None = None
         self.complete = False
+        self.server: dict[str, Any] | None = None  # timings of the engine's own
         self._error: str | None = None
         self._garbage: str | None = None
 
@@ -66,6 +67,7 @@ class Pieces:
             complete=self.complete,
             error=self._error,
             garbage=self._garbage,
+            server=self.server,
         )
 
 

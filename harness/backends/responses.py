@@ -43,6 +43,7 @@ class _Part(msgspec.Struct):
 
 class _Item(msgspec.Struct):
     type: str = ""
+    id: str | None = None
     content: list[_Part] | None = None
     summary: list[_Part] | None = None
     call_id: str | None = None
@@ -64,13 +65,15 @@ class _Response(msgspec.Struct):
 
 class _Event(msgspec.Struct):
     type: str = ""
-    output_index: int = 0
+    output_index: int | None = None
+    item_id: str | None = None
     delta: str | None = None
     item: _Item | None = None
     response: _Response | None = None
     error: Any = None
     message: str | None = None
     code: str | None = None
+    timings: dict[str, Any] | None = None  # llama.cpp
 
 
 _read_event = msgspec.json.Decoder(_Event).decode
@@ -84,6 +87,7 @@ class ResponsesDecoder:
     def __init__(self) -> None:
         self._pieces = Pieces()
         self._usage: _Usage | None = None
+        self._places: dict[str, int] = {}  # of items, for servers that do not number them
 
     def event(self, data: bytes) -> Output:
         try:
@@ -101,16 +105,25 @@ class ResponsesDecoder:
                 pieces.reasoning.append(event.delta)
                 return Output.REASONING
             if kind in _TOOLS:
-                return pieces.tool(event.output_index, arguments=event.delta)
+                return pieces.tool(self._place(event), arguments=event.delta)
         elif kind == "response.output_item.added" and event.item is not None and event.item.name:
-            return pieces.tool(event.output_index, id=event.item.call_id, name=event.item.name)
+            return pieces.tool(self._place(event), id=event.item.call_id, name=event.item.name)
         elif kind in _ENDS and event.response is not None:
             self._end(event.response)
+            if event.timings is not None:
+                pieces.server = {"timings": event.timings}
         elif kind == "error" or event.error:
             pieces.fail(error_text(event.error or {"message": event.message, "code": event.code}))
         elif not kind:
             pieces.unreadable(data)
         return Output.NONE
+
+    def _place(self, event: _Event) -> int:
+        """The number of the item that an event is about."""
+        if event.output_index is not None:
+            return event.output_index
+        name = event.item_id or (event.item.id if event.item else None) or ""
+        return self._places.setdefault(name, len(self._places))
 
     def _end(self, response: _Response) -> None:
         pieces = self._pieces
@@ -175,7 +188,7 @@ class ResponsesDialect:
     def encode(self, call: Call) -> bytes:
         body = {
             "model": call.model or self._model,
-            "input": call.messages,
+            "input": [_item(message) for message in call.messages],
             "max_output_tokens": call.output_tokens,
             **self._fixed,
         }
@@ -186,6 +199,13 @@ class ResponsesDialect:
 
     def without_optional_fields(self) -> ResponsesDialect | None:
         return None if self._strict else ResponsesDialect(self._params, self._model, strict=True)
+
+
+def _item(message: dict[str, Any]) -> dict[str, Any]:
+    """A message as an input item. An earlier answer is output, and some servers want it told in full."""
+    if message["role"] != "assistant":
+        return message
+    return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": message["content"]}]}
 
 
 class Responses(Served):

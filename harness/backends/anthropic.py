@@ -157,6 +157,7 @@ def _usage(told: _Usage) -> Usage:
         input=told.input_tokens + (read or 0) + (written or 0),
         cached=read,
         output=told.output_tokens,
+        written=written,
     )
 
 

@@ -126,6 +126,7 @@ def _count_tokens(record: Record, reply: Reply, count: Count | None) -> None:
     usage = reply.usage
     record.cached_tokens = usage.cached
     record.reasoning_tokens = usage.reasoning
+    record.cache_write_tokens = usage.written
     if usage.output is not None:
         record.input_tokens, record.output_tokens = usage.input, usage.output
         record.tokens_source = "server"

@@ -42,8 +42,8 @@ def _against(api: BreakEven, cost: CostFigures) -> str:
         return bills
     sessions = f"{format_number(api.sessions_per_hour)} sessions/h"
     if api.utilisation > 1:
-        return f"{bills}: cheaper than this at any use (break-even {sessions}, {format_number(api.utilisation)} × full)"
-    return f"{bills}: dearer than this from {format_share(api.utilisation)} use on ({sessions})"
+        return f"{bills}: cheaper than this at any use ({format_number(api.utilisation)} × full use, {sessions})"
+    return f"{bills}: this is cheaper from {format_share(api.utilisation)} use ({sessions})"
 
 
 def wire(summary: Summary) -> str:

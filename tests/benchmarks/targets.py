@@ -6,31 +6,32 @@ those with records written.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from medians import FLOOR, Medians
 from table import rows, show
 
 OURS = "harness"
-RUST = "vllm bench (Rust)"
+RUST = "(Rust)"  # clients started bare
+BARE = "vllm bench (Rust)"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`limit` is the most that `value` may be, or the least where `least` is set."""
+    """`limit` is the most that `value` may be, or the least where `least` is set; None: a mark, but no limit."""
 
     scenario: str
     what: str
-    limit: float
+    limit: float | None
     value: Callable[[Medians, str], float | None]
     unit: str = ""
     scale: float = 1.0
     least: bool = False
 
 
-def _ratio(name: str) -> Callable[[Medians, str], float | None]:
-    return lambda m, scenario: m.ratio(scenario, OURS, name)
+def _ratio(name: str, base: str = FLOOR) -> Callable[[Medians, str], float | None]:
+    return lambda m, scenario: m.ratio(scenario, OURS, name, base=base)
 
 
 def _figure(name: str) -> Callable[[Medians, str], float | None]:
@@ -45,11 +46,11 @@ def _off(told: str, true: str) -> Callable[[Medians, str], float | None]:
     return value
 
 
-def _to_best_peer(name: str) -> Callable[[Medians, str], float | None]:
-    """Our figure over the smallest of the peers' (floors and plain clients are no peers)."""
+def _to_best_peer(name: str, *, bare: bool = True) -> Callable[[Medians, str], float | None]:
+    """Our figure over the smallest of the peers' (floors and plain clients are no peers), with or without bare ones."""
 
     def value(m: Medians, scenario: str) -> float | None:
-        peers = [c for c in m.clients(scenario) if not c.startswith((FLOOR, "plain", OURS))]
+        peers = [c for c in m.clients(scenario) if not c.startswith((FLOOR, "plain", OURS)) and (bare or RUST not in c)]
         ratios = [ratio for peer in peers if (ratio := m.ratio(scenario, OURS, name, base=peer)) is not None]
         return max(ratios, default=None)
 
@@ -74,23 +75,29 @@ TARGETS = (
     Target("open-constant", "sent late p99", 1e-3, _figure("send_lag_p99_s"), " ms", 1e3),
     Target("open-poisson", "sent late p99", 1e-3, _figure("send_lag_p99_s"), " ms", 1e3),
     Target(
-        "back-to-back-64", "CPU of the whole process to the cheapest peer's", 1.0, _to_best_peer("process_cpu_s"), " ×"
+        "back-to-back-64", "whole CPU to the cheapest tool's", 1.0, _to_best_peer("process_cpu_s", bare=False), " ×"
     ),
+    Target("back-to-back-64", "whole CPU to vLLM's bare Rust client", None, _ratio("process_cpu_s", BARE), " ×"),
     Target("back-to-back-64", "start to first request", 0.8, _figure("first_request_s"), " s"),
     Target("back-to-back-64", "peak RSS", 150e6, _figure("peak_rss_bytes"), " MB", 1e-6),
 )
 
 
-def render(medians: Medians) -> str:
+def render(medians: Medians, summaries: Sequence[Mapping[str, float]]) -> str:
     """A table of all targets that this job could measure."""
-    body = []
-    for target in TARGETS:
-        value = target.value(medians, target.scenario)
-        if value is None:
-            continue
-        met = value >= target.limit if target.least else value <= target.limit
-        sign = "≥" if target.least else "≤"
-        limit = f"{sign} {show(target.limit, target.scale, target.unit)}"
-        measured = show(value, target.scale, target.unit)
-        body.append([f"{target.scenario}: {target.what}", limit, measured, "met" if met else "**missed**"])
+    body = [_row(target, value) for target in TARGETS if (value := target.value(medians, target.scenario)) is not None]
+    for one in summaries:
+        what = f"{one['records']:,.0f} records of {one['tokens']:.0f} tokens to a summary"
+        body.append(_row(Target("", f"{what}: time", 20.0, lambda *_: None, " s"), one["wall_s"]))
+        body.append(_row(Target("", f"{what}: memory", 1.5e9, lambda *_: None, " MB", 1e-6), one["peak_rss_bytes"]))
     return rows(["target", "limit", "measured", ""], body)
+
+
+def _row(target: Target, value: float) -> list[str]:
+    what = f"{target.scenario}: {target.what}" if target.scenario else target.what
+    measured = show(value, target.scale, target.unit)
+    if target.limit is None:
+        return [what, "–", measured, ""]
+    met = value >= target.limit if target.least else value <= target.limit
+    limit = f"{'≥' if target.least else '≤'} {show(target.limit, target.scale, target.unit)}"
+    return [what, limit, measured, "met" if met else "**missed**"]

@@ -41,6 +41,10 @@ def test_quickstart_and_profiles_travel_in_the_wheel(installed: Path, tmp_path: 
     )
 
 
+def test_price_tables_travel_in_the_wheel(installed: Path, tmp_path: Path) -> None:
+    assert "openai/gpt-4o" in python(installed, tmp_path, "-m", "harness", "prices", "gpt")
+
+
 def test_quickstart_can_be_planned_by_its_name(installed: Path, tmp_path: Path) -> None:
     shown = python(installed, tmp_path, "-m", "harness", "plan", "quickstart", "--json")
     assert '"plan_sha256"' in shown

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from harness.errors import ExpressionError
 from harness.judge.expression import Expression, parse
 from harness.judge.slo import Estimate, estimate
 from harness.metrics.analysis import Analysis
@@ -67,7 +68,11 @@ def term(text: str) -> Term:
     Raises:
         ExpressionError: it names no figure; the nearest one is told.
     """
-    return of_expression(parse(f"regress({text}) < 0%"))
+    whole = f"regress({text}) < 0%"
+    try:
+        return of_expression(parse(whole))
+    except ExpressionError as error:
+        raise ExpressionError(error.message.replace(whole, text), remedy=error.remedy) from None
 
 
 def of_expression(expression: Expression) -> Term:

@@ -155,6 +155,8 @@ def ab(
     """
     configs = [yaml.safe_load(resolved(experiment)) for experiment in (base, candidate)]
     _check(configs, pairs, margin, metrics)
+    wanted = {one.name: one for one in map(term, (*metrics, *GATED, *ADVISORY))}  # a typing error costs no run
+    metrics = [term(name).name for name in metrics]
     before = could_see(ASSUMED_SPREAD, pairs, margin)
     say(
         f"{pairs} pairs, margin {format_share(margin)}: can see +{format_share(before)}"
@@ -167,7 +169,7 @@ def ab(
             arms = {arm: stack.enter_context(kept_up(experiment)) for arm, experiment in arms.items()}
         trial = Trial(arms, folder, say)
         trial.play(pairs)
-    measured = _judged(trial, metrics, margin)
+    measured = _judged(trial, metrics, wanted, margin)
     result = AbResult(
         base=base.name,
         candidate=candidate.name,
@@ -186,10 +188,9 @@ def ab(
     return result
 
 
-def _judged(trial: Trial, metrics: Sequence[str], margin: float) -> list[Measured]:
+def _judged(trial: Trial, metrics: Sequence[str], every: dict[str, Term], margin: float) -> list[Measured]:
     """What was asked for is gated, known or not. By default what is known of `GATED` is, or e2e: an answer that is
     not streamed has neither ttft nor tpot."""
-    every = {name: term(name) for name in (*metrics, *GATED, *ADVISORY)}
     pairs = {name: trial.pairs_of(one) for name, one in every.items()}
     known = {
         name

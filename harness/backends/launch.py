@@ -122,11 +122,14 @@ def _check_port(name: str, url: str) -> None:
     address = (parts.hostname or HOST, parts.port or 80)
     with socket.socket() as probe:
         probe.settimeout(1.0)
-        if probe.connect_ex(address) == 0:
-            raise TargetError(
-                f"cannot start {name}: something else listens on {address[0]}:{address[1]} already",
-                remedy="leave --port out of backend.launch.args: a free one is taken; or attach with backend.url",
-            )
+        try:
+            probe.connect(address)
+        except OSError:
+            return
+    raise TargetError(
+        f"cannot start {name}: something else listens on {address[0]}:{address[1]} already",
+        remedy="leave --port out of backend.launch.args: a free one is taken; or attach with backend.url",
+    )
 
 
 def _await_health(server: Server, url: str, timeout_s: float) -> None:
@@ -241,11 +244,13 @@ def address(url: str | None, words: Sequence[str], option: str = "--port") -> tu
     `url` decides where it is given; then `--port` among the words; else a free port is taken.
 
     Raises:
-        ConfigError: the port in the words is no number.
+        ConfigError: the port in the words is no number, or the URL that of a server elsewhere.
     """
     told = _port_in(words, option)
     if url is not None:
         parts = urlsplit(url)
+        if parts.scheme != "http":
+            raise ConfigError("backend.url", f"{url} cannot be what launch starts: that is reached by http")
         return parts.hostname or HOST, parts.port or 80, told is None
     if told is not None:
         return HOST, told, False
@@ -253,7 +258,7 @@ def address(url: str | None, words: Sequence[str], option: str = "--port") -> tu
 
 
 def _port_in(words: Sequence[str], option: str) -> int | None:
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         text = following if word == option else word.removeprefix(f"{option}=")
         if word == option or text != word:
             if text == "{port}":

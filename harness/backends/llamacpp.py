@@ -50,6 +50,11 @@ class LlamaCpp(Served):
             "off", description="Have the server tell with each event how many tokens it has made so far"
         )
 
+        @property
+        def request_ids(self) -> bool:
+            """The Python server answers 400 to an x-request-id that is no UUID."""
+            return self.server != "llama-cpp-python"
+
     def __init__(self, params: Any) -> None:
         super().__init__(params)
         if params.server == "llama-cpp-python":

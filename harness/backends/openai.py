@@ -19,6 +19,9 @@ class OpenAI(Served):
         """Keys of `backend:` for kind `openai`."""
 
         kind: str = "openai"
+        request_ids: bool = Field(
+            True, description="Send each request's id as x-request-id; false for a server that wants a UUID there"
+        )
         output_limit: Literal["max_tokens", "max_completion_tokens"] = Field(
             "max_tokens",
             description="The field that limits an answer's length; OpenAI's own models want the second",

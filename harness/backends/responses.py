@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.backends.protocol import Call, Decoder, Output, Reply, Target, Usage
 from harness.backends.reading import UNREADABLE, Pieces, error_text
@@ -218,6 +218,12 @@ class Responses(Served):
 
         kind: str = "responses"
         url: str | None = Field("https://api.openai.com/v1", description="Base URL; /responses is below it")
+
+        @model_validator(mode="before")
+        @classmethod
+        def _launched(cls, data: Any) -> Any:
+            """A server that harness starts is not at OpenAI's."""
+            return {"url": None, **data} if isinstance(data, dict) and data.get("launch") is not None else data
 
     def dialect(self, target: Target) -> ResponsesDialect:
         return ResponsesDialect(self.params, target.model, strict=target.strict)

@@ -123,11 +123,11 @@ class HarnessWire:
             self.loop.wake()
 
     def render(self, exchange: Exchange) -> None:
-        exchange.payload = b"POST %b%b HTTP/1.1\r\n%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+        exchange.payload = b"POST %b%b HTTP/1.1\r\n%b%bcontent-length: %d\r\n\r\n%b" % (
             self._base.encode(),
             exchange.path.encode(),
             self._head,
-            exchange.id.encode(),
+            b"x-request-id: %b\r\n" % exchange.id.encode() if self._endpoint.request_ids else b"",
             len(exchange.body),
             exchange.body,
         )

@@ -45,6 +45,7 @@ class HttpxWire:
     def __init__(self, endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._base = endpoint.url.rstrip("/")
+        self._request_ids = endpoint.request_ids
         self._client = httpx.AsyncClient(
             headers={"content-type": "application/json", "accept-encoding": "identity", **endpoint.headers},
             verify=context_for(endpoint.verify),
@@ -74,7 +75,7 @@ class HttpxWire:
                 "POST",
                 self._base + exchange.path,
                 content=exchange.payload,
-                headers={"x-request-id": exchange.id},
+                headers={"x-request-id": exchange.id} if self._request_ids else None,
             ) as response:
                 exchange.status = response.status_code
                 exchange.headers = {name.lower(): value for name, value in response.headers.raw}

@@ -17,6 +17,7 @@ def endpoint_of(experiment: Experiment, params: BackendConfig) -> Endpoint:
         headers=dict(params.headers),
         verify=params.verify,
         kernel_stamps=experiment.load.kernel_stamps,
+        request_ids=getattr(params, "request_ids", True),
     )
 
 

@@ -42,6 +42,7 @@ _REMEDIES = {
     "host_unreachable": "Check backend.url and the network.",
     "tls_failed": "Check the certificate; for a private authority give backend.verify a CA bundle's path.",
     "timeout": "The server accepted the connection but did not answer in time.",
+    "http_400": "If it says no more: some servers refuse an x-request-id that is no UUID (backend.request_ids: false).",
     "http_401": "Set backend.api_key to env:NAME or file:PATH with a valid key.",
     "http_403": "The key is known but not allowed to do this.",
     "http_404": "Check backend.model, and that backend.url ends in the API's base path (often /v1).",

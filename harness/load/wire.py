@@ -20,6 +20,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     verify: bool | str = True
     kernel_stamps: bool = True
+    request_ids: bool = True  # false: no x-request-id, for servers that want a UUID there
     reuse: bool = True  # false: a fresh connection for each request, since the server closes them
 
 

@@ -99,7 +99,7 @@ def test_it_does_not_invent_figures(report: Report, tmp_path: Path) -> None:
     assert analysis.summary.metrics == {}
     told = report.render(analysis)
     text = told if isinstance(told, str) else told.decode()
-    if report.extension == "json":
+    if report.name == "json":
         assert json.loads(text)["metrics"] == {}
     body = text.partition('<script type="application/json"')[0]
     assert " ms" not in body.partition('<h2 id="h-words">')[0]

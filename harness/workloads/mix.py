@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import accumulate
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, SerializeAsAny, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from harness import registry
 from harness.config.experiment import WorkloadConfig, by_kind
@@ -16,6 +16,10 @@ from harness.workloads.session import Noted, Session, Workload
 _RUN_WIDE = ("exact_output", "nonce", "context")
 _STEP = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: seeds of neighbours lie far apart
 
+_Item = Annotated[
+    SerializeAsAny[WorkloadConfig], BeforeValidator(lambda item: by_kind("harness.workloads", item, "chat"))
+]
+
 
 class Mix:
     """Which workload a session is of is drawn by weight, from (seed, index) alone."""
@@ -24,7 +28,7 @@ class Mix:
         """Keys of `workload:` for kind `mix`; `workload: [...]` is short for `{kind: mix, of: [...]}`."""
 
         kind: str = "mix"
-        of: list[SerializeAsAny[WorkloadConfig]] = Field(
+        of: list[_Item] = Field(
             min_length=1, description="The workloads, each with its `weight`; `workload: [...]` is short for this"
         )
 
@@ -42,11 +46,6 @@ class Mix:
                     raise ValueError(f"{key} must be the same in all items of a mix")
                 data = {**data, key: said[0]} if said else data
             return data
-
-        @field_validator("of", mode="before")
-        @classmethod
-        def _by_kind(cls, value: Any) -> Any:
-            return [by_kind("harness.workloads", item, "chat") for item in value] if isinstance(value, list) else value
 
     def __init__(self, params: Params) -> None:
         self.workloads: list[Workload] = [registry.load("harness.workloads", item.kind)(item) for item in params.of]

@@ -41,14 +41,14 @@ class Replay:
         self.params = params
         self._file = TraceFile(params.path)
         self.format = recognised(self._file) if params.format == "auto" else params.format
-        self._sessions = self._read()
+        self.sessions = self._read()
         self._divisor = DIVISORS[params.scale]
 
     def session(self, seed: int, index: int) -> Session:
         """The session of this index. Pure; see `Workload`."""
-        again, place = divmod(index, len(self._sessions))
+        again, place = divmod(index, len(self.sessions))
         build = SessionBuilder("replay", seed, index, divisor=self._divisor)
-        for call in self._sessions[place].calls:
+        for call in self.sessions[place].calls:
             build.call(
                 call.name,
                 after=call.after,
@@ -76,18 +76,18 @@ class Replay:
 
     def starts_s(self) -> list[float] | None:
         """When each session starts, in seconds from the first, time scale applied; None: the trace has no times."""
-        first = self._sessions[0].start_s
+        first = self.sessions[0].start_s
         if first is None:
             return None
         return [
             (session.start_s or 0.0) * self.params.time_scale - first * self.params.time_scale
-            for session in self._sessions
+            for session in self.sessions
         ]
 
     def notes(self) -> list[str]:
         """What was read, left out and capped."""
-        calls = sum(len(session.calls) for session in self._sessions)
-        what = f"{format_number(len(self._sessions), 9)} sessions, {format_number(calls, 9)} requests"
+        calls = sum(len(session.calls) for session in self.sessions)
+        what = f"{format_number(len(self.sessions), 9)} sessions, {format_number(calls, 9)} requests"
         out = [f"trace {self.params.path} ({self.format}): {what}"]
         if self.params.gap_cap is not None:
             cap = format_duration(self.params.gap_cap)
@@ -101,8 +101,8 @@ class Replay:
     def gap_share_removed(self) -> float:
         """Share of all gap time inside sessions that `gap_cap` takes away; 0 where there is none."""
         scale = self.params.time_scale
-        whole = sum(call.gap_s * scale for session in self._sessions for call in session.calls)
-        kept = sum(self._gap_s(call) for session in self._sessions for call in session.calls)
+        whole = sum(call.gap_s * scale for session in self.sessions for call in session.calls)
+        kept = sum(self._gap_s(call) for session in self.sessions for call in session.calls)
         return 1 - kept / whole if whole else 0.0
 
     def _gap_s(self, call: TraceCall) -> float:

@@ -9,7 +9,7 @@ DEV  := $(VENV)/installed-dev
 CORE := $(VENV)/installed-core
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs-check engines clean
+.PHONY: help demo test test-vllm lint bench docs-check engines clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,16 @@ test: $(DEV) ## Build the engines (a few minutes, once) and run all tests; 90 % 
 	  3) echo "make: WITHOUT REAL ENGINES: their tests will be skipped";; \
 	  *) exit $$code;; \
 	esac; \
-	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+	echo "make: without the tests of vLLM: make test-vllm installs it and runs them"; \
+	$(BIN)/pytest -m "not vllm" --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+
+test-vllm: $(DEV) ## Install vLLM for CPU apart (2.5 GB, once) and run its tests
+	@code=0; $(BIN)/python tests/engines/install_vllm.py || code=$$?; \
+	case $$code in \
+	  0) HARNESS_REQUIRE_VLLM=1 $(BIN)/pytest -m vllm -s tests/engines $(ARGS);; \
+	  3) echo "make: WITHOUT vLLM: its tests are left out";; \
+	  *) exit $$code;; \
+	esac
 
 lint: $(DEV) ## Style, types, and who may import whom
 	$(BIN)/ruff check

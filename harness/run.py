@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -41,6 +42,9 @@ from harness.report.outputs import Outputs
 from harness.telemetry.sampler import Telemetry
 from harness.telemetry.source import Engine
 
+if TYPE_CHECKING:
+    from harness.live.exporter import Exporter
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -60,9 +64,14 @@ class Outcome:
 
 
 def run(
-    experiment: Experiment, *, out: Path = Path("results"), outputs: Outputs | None = None, quiet: bool = False
+    experiment: Experiment,
+    *,
+    out: Path = Path("results"),
+    outputs: Outputs | None = None,
+    quiet: bool = False,
+    exporter: Exporter | None = None,
 ) -> Outcome:
-    """Run one experiment to its end.
+    """Run one experiment to its end. An `exporter` is told how it goes.
 
     Raises:
         UsageError: something is wrong with what was asked; nothing was sent.
@@ -81,8 +90,10 @@ def run(
             folder.write_manifest(manifest)
             fleet.brief(_specs(folder, experiment, params, reached, size))
             steal = StealMeter()
+            if exporter is not None:
+                exporter.describe(folder.id, _goal(plan, reached))
             with _telemetry(experiment, params, reached, folder) as telemetry:
-                reports = _play(fleet, plan, reached, telemetry, quiet=quiet)
+                reports = _play(fleet, plan, reached, telemetry, exporter, quiet=quiet)
             stolen = steal.share()
     if fleet.engine_ended is not None:
         _mourn(fleet.engine_ended, reports)
@@ -187,13 +198,17 @@ def _telemetry(experiment: Experiment, params: BackendConfig, reached: Reached, 
     return Telemetry(experiment.telemetry, engine, folder.telemetry)
 
 
-def _play(fleet: Fleet, plan: Plan, reached: Reached, telemetry: Telemetry, *, quiet: bool) -> list[WorkerReport]:
+def _play(
+    fleet: Fleet, plan: Plan, reached: Reached, telemetry: Telemetry, exporter: Exporter | None, *, quiet: bool
+) -> list[WorkerReport]:
     """Run the load with the live view. Ctrl-C drains, a second one stops; both keep what was measured."""
     with LiveView(_goal(plan, reached), quiet=quiet) as view:
 
         def tick(snapshots: list[Snapshot], t_ns: int) -> None:
             telemetry.start(fleet.t0_ns)
             view.update(snapshots, t_ns)
+            if exporter is not None:
+                exporter.update(snapshots)
 
         def interrupted(_signal: int, _frame: FrameType | None) -> None:
             fleet.stop()

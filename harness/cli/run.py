@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from harness.live.exporter import Exporter
 
 
 def run(
@@ -25,6 +29,11 @@ def run(
         bool, typer.Option("--dry-run", help="Only say what would happen, as `harness plan` does.")
     ] = False,
     report: Annotated[list[str] | None, typer.Option(help="FORMAT=PATH: write a further report; repeatable.")] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Serve live figures to Prometheus on this port; 0 takes a free one."),
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="Address of --metrics-port.")] = "127.0.0.1",
 ) -> None:
     """Run one experiment and judge it.
 
@@ -46,9 +55,21 @@ def run(
 
     loaded = load(config, overrides, seed=seed)
     outputs = Outputs.parse(report or [])
-    outcome = run_experiment(loaded.experiment, out=out, outputs=outputs, quiet=quiet)
+    with _exporter(metrics_port, metrics_host) as exporter:
+        outcome = run_experiment(loaded.experiment, out=out, outputs=outputs, quiet=quiet, exporter=exporter)
     if json:
         sys.stdout.write(outcome.folder.summary.read_text(encoding="utf-8"))
     if not quiet:
         outcome.tell(to_stderr=json or not sys.stdout.isatty())
     raise typer.Exit(int(outcome.exit_code))
+
+
+def _exporter(port: int | None, host: str) -> AbstractContextManager[Exporter | None]:
+    """The live figures over HTTP, where asked for. Opened before anything is sent, so that a busy port costs no run."""
+    if port is None:
+        return nullcontext()
+    from harness.live.exporter import Exporter
+
+    exporter = Exporter(port, host)
+    print(f"harness: live figures on {exporter.url}", file=sys.stderr, flush=True)
+    return exporter

@@ -96,7 +96,7 @@ class TraceFile:
                         if isinstance(item, dict):
                             yield line, item
                         else:
-                            self.skip(line, item.msg if isinstance(item, json.JSONDecodeError) else "no JSON object")
+                            self.skip(line, str(item) if isinstance(item, Exception) else "no JSON object")
 
     def usable(self, line: int, make: Callable[[], _T]) -> _T | None:
         """What `make` makes, or None where the row is not usable: it is then skipped."""
@@ -104,7 +104,7 @@ class TraceFile:
             return make()
         except KeyError as error:
             self.skip(line, f"{error.args[0]} is missing")
-        except (ValueError, TypeError, IndexError, AttributeError, msgspec.MsgspecError) as error:
+        except (ValueError, TypeError, IndexError, AttributeError, RecursionError, msgspec.MsgspecError) as error:
             self.skip(line, str(error))
         return None
 
@@ -167,7 +167,7 @@ def _values(stream: TextIO) -> Iterator[tuple[int, Any]]:
         if text:
             try:
                 value, end = decode(text)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 if ended:
                     yield line, error
                     return

@@ -25,7 +25,7 @@ def sessions(file: TraceFile) -> Iterator[TraceSession]:
         call = file.usable(line, lambda row=row: _call(row))  # type: ignore[misc]
         if call is None:
             continue
-        start = None if row.get("timestamp") is None else row["timestamp"] / 1000
+        start = None if row.get("timestamp") is None else seconds(row["timestamp"], "timestamp", 1e-3)
         name = row.get("session_id")
         if name is None:
             yield TraceSession(id=str(line), calls=[call], line=line, start_s=start)

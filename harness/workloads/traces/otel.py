@@ -26,7 +26,8 @@ def sessions(file: TraceFile) -> Iterator[TraceSession]:
     lines: dict[str, int] = {}
     for line, item in file.json_items():
         for span in file.usable(line, lambda item=item: list(_spans(item))) or ():  # type: ignore[misc]
-            if not _is_call(told := _attributes(span.get("attributes") or {})):
+            told = file.usable(line, lambda span=span: _attributes(span.get("attributes") or {}))  # type: ignore[misc]
+            if told is None or not _is_call(told):
                 continue
             call = file.usable(line, lambda span=span, told=told: _call(span, told))  # type: ignore[misc]
             if call is not None:

@@ -23,9 +23,7 @@ def sessions(file: TraceFile) -> Iterator[TraceSession]:
     for line, row in file.json_items():
         calls = file.usable(line, lambda row=row: _Calls(row).read())  # type: ignore[misc]
         if calls:
-            start = row.get("start_time")
-            start_s = float(start) if isinstance(start, int | float) else None
-            yield TraceSession(id=str(row["id"]), calls=calls, line=line, start_s=start_s)
+            yield TraceSession(id=str(row["id"]), calls=calls, line=line)
         elif calls is not None:
             file.leave_out("sessions without an answer")
 
@@ -34,14 +32,15 @@ class _Calls:
     """The calls of one session, put together thread by thread."""
 
     def __init__(self, row: dict[str, Any]) -> None:
-        self._row = row
+        self._requests = row["requests"]
+        self._name = str(row["id"])
         self._block = positive(row["block_size"], "block_size")
-        self._scope = "" if row.get("hash_id_scope") == "global" else f"{row['id']}."
+        self._scope = "" if row.get("hash_id_scope") == "global" else f"{self._name}."
         self._calls: list[TraceCall] = []
         self._ends_s: list[float] = []
 
     def read(self) -> list[TraceCall]:
-        self._thread(self._row["requests"], "main", 0, None, 0.0)
+        self._thread(self._requests, "main", 0, None, 0.0)
         return self._calls
 
     def _thread(self, requests: list[dict[str, Any]], agent: str, depth: int, start: int | None, zero_s: float) -> int:

@@ -43,6 +43,7 @@ _REMEDIES = {
     "tls_failed": "Check the certificate; for a private authority give backend.verify a CA bundle's path.",
     "timeout": "The server accepted the connection but did not answer in time.",
     "http_400": "If it says no more: some servers refuse an x-request-id that is no UUID (backend.request_ids: false).",
+    "context_exceeded": "Give the server a longer context, or ask for less (workload.input_tokens, turns).",
     "http_401": "Set backend.api_key to env:NAME or file:PATH with a valid key.",
     "http_403": "The key is known but not allowed to do this.",
     "http_404": "Check backend.model, and that backend.url ends in the API's base path (often /v1).",
@@ -59,6 +60,7 @@ _WORDING = {
     "not_json": "it answered with something that is not JSON",
     "empty_answer": "it answered without any generated token",
     "truncated_stream": "its answer broke off",
+    "context_exceeded": "prompt and answer do not fit into its context",
 }
 
 

@@ -6,6 +6,7 @@ an error inside an HTTP 200, a stream that broke off, or a damaged event is a fa
 
 from __future__ import annotations
 
+import re
 import zlib
 from array import array
 
@@ -17,6 +18,8 @@ from harness.load.sse import EventStream, EventTooLarge
 
 DETAIL_BYTES = 2048
 _BODY_LIMIT = 64 * 1024 * 1024
+# How llama.cpp, OpenAI and vLLM say that a prompt and its answer do not fit.
+_TOO_LONG = re.compile(rb"exceed_context_size_error|context_length_exceeded|maximum context length|max_model_len")
 
 
 class Reading:
@@ -129,7 +132,8 @@ class Reading:
             self._decoder.body(plain)
         reply = self.reply = self._decoder.reply()
         if status is not None and status != 200:
-            exchange.fail(f"http_{status}", plain[:DETAIL_BYTES].decode("utf-8", "replace"))
+            name = "context_exceeded" if status == 400 and _TOO_LONG.search(plain) else f"http_{status}"
+            exchange.fail(name, plain[:DETAIL_BYTES].decode("utf-8", "replace"))
         elif exchange.error is None:
             self._judge(reply, rest.decode("utf-8", "replace"))
         if not self._streamed and exchange.error is None:

@@ -58,7 +58,14 @@ def ours(root: str, folder: Path, requests: int, concurrency: int, seed: int) ->
         "name": "second-opinion",
         "seed": seed,
         "backend": {"kind": "vllm", "url": f"{root}/v1", "model": "tiny"},
-        "workload": {"kind": "chat", "turns": 1, "input_tokens": INPUT, "output_tokens": OUTPUT, "exact_output": True},
+        "workload": {
+            "kind": "chat",
+            "turns": 1,
+            "system_tokens": 0,
+            "input_tokens": INPUT,
+            "output_tokens": OUTPUT,
+            "exact_output": True,
+        },
         "load": {"concurrency": concurrency, "sessions": requests, "workers": 1},
     }
     (folder / "ours.json").write_text(json.dumps(config))

@@ -135,6 +135,19 @@ def test_llamacpp_counts_tokens_of_each_event(run_harness: Cli, tiny_model: Path
 
 
 @pytest.mark.engine
+def test_prompts_that_do_not_fit_are_told_as_such(run_harness: Cli, tiny_model: Path, tmp_path: Path) -> None:
+    built(BINARY)
+    more = {"workload__input_tokens": 600, "load__sessions": 4, "load__concurrency": 1}
+    small = {"backend__launch__args": ["-t", "1", "--parallel", "1", "--ctx-size", "256"]}
+    done = run_harness(
+        "run", ROOT / "configs/llamacpp.yaml", "--json", "--quiet", *llama(tiny_model, **more, **small), cwd=tmp_path
+    )
+    assert done.returncode == 4, done.stderr
+    assert json.loads(done.stdout)["counts"]["requests"]["by_error"] == {"context_exceeded": 4}
+    assert all("256" in record["error_detail"] for record in records_of(tmp_path))
+
+
+@pytest.mark.engine
 def test_llama_cpp_python(run_harness: Cli, tiny_model: Path, tmp_path: Path) -> None:
     """It serves one request at a time, and gives no usage in its streams: tokens are estimated, and said to be."""
     built(PYTHON)

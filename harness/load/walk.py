@@ -143,8 +143,8 @@ class Walk:
 
     def _joined(self, index: int, node: Node) -> list[str]:
         """The answers that become part of the prompt: of those waited for, where it needs only some."""
-        won = self._won.get(index)
-        answers = (self._answers[join] for join in node.joins if won is None or join in won or join not in node.after)
+        lost = set(node.after).difference(self.waited_for(index)) if index in self._won else ()
+        answers = (self._answers[join] for join in node.joins if join not in lost)
         return [answer["content"] for answer in answers if answer is not None]
 
     def filler(self, index: int, maker: TextMaker) -> Message:

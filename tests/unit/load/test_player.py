@@ -632,3 +632,14 @@ def test_enough_answers_in_spite_of_a_failure(tmp_path: Path) -> None:
     found = by_name(play)
     assert (found["b0.1"].status, found["join"].status, found["b2.2"].status) == ("failed", "ok", "ok")
     assert play.tally.sessions_failed == 1
+
+
+def test_planned_context_joins_filler_of_the_planned_length(tmp_path: Path) -> None:
+    load = {"concurrency": 1, "sessions": 1}
+    first, second = (
+        Play(tmp_path, *quorum(2), load=load, delay=by_branch, workload={"context": "planned"}, says=says)
+        for says in (lambda _: "one", lambda _: "quite another answer")
+    )
+    assert [exchange.body for exchange in first.wire.sent] == [exchange.body for exchange in second.wire.sent]
+    joined = prompt(first.wire.sent[-1])[-1]["content"].split("\n\n")
+    assert [len(part.split()) for part in joined] == [1, 1, 4]  # 4 tokens less the message's own, twice; its own 8

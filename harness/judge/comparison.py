@@ -60,6 +60,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     seed: int
     simulated: bool = False
+    foreign: str = ""
 
 
 class Comparison(msgspec.Struct, kw_only=True):
@@ -110,15 +111,17 @@ def _check(base: Subject, other: Subject, *, force: bool) -> list[Difference]:
 def _side(subject: Subject, index: int) -> Side:
     summary = subject.summary
     engine = " ".join(part for part in (summary.target.engine, summary.target.engine_version or "") if part)
+    foreign = subject.facts.foreign
     return Side(
         label=chr(ord("A") + index) if index < 26 else str(index + 1),
         id=summary.run.id,
         name=summary.run.name,
         source=subject.source,
         engine=engine or summary.target.backend,
-        verdict=summary.validity.verdict,
+        verdict=f"foreign: {foreign}" if foreign else summary.validity.verdict,
         seed=summary.run.seed,
         simulated=summary.target.simulated,
+        foreign=foreign,
     )
 
 

@@ -37,7 +37,10 @@ def kind_of_load(subject: Subject) -> str | None:
 
 
 def unlike_loads(base: Subject, other: Subject) -> list[Difference]:
-    """What makes the loads of two runs different. Empty: the same load, though perhaps by another seed."""
+    """What makes the loads of two runs different. Empty: the same load, though perhaps by another seed; or not known,
+    where one is another tool's."""
+    if base.facts.foreign or other.facts.foreign:
+        return []
     ours, theirs = base.summary.run, other.summary.run
     if ours.plan_sha256 and ours.plan_sha256 == theirs.plan_sha256:
         return []

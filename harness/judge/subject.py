@@ -13,6 +13,7 @@ import yaml
 
 from harness.errors import ResultsError
 from harness.judge.evaluate import evaluate
+from harness.judge.foreign import read_foreign
 from harness.judge.slo import Estimate
 from harness.judge.term import Term
 from harness.metrics.analysis import Analysis
@@ -24,7 +25,8 @@ _RESERVED = "harness_baseline"
 
 
 class Facts(msgspec.Struct, kw_only=True):
-    """What a comparison needs of a run. `estimates` are the figures it was asked for when it was stored, by name."""
+    """What a comparison needs of a run. `estimates` are the figures it was asked for when it was stored, by name;
+    `foreign` is the other load generator whose result this is, empty for our own."""
 
     schema: int = SCHEMA
     kind: str = _RESERVED
@@ -34,6 +36,7 @@ class Facts(msgspec.Struct, kw_only=True):
     harness_version: str = ""
     settings: dict[str, Any] = {}
     estimates: dict[str, Estimate] = {}
+    foreign: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,12 @@ class _Stored(msgspec.Struct, kw_only=True):
 
 
 def open_subject(place: Path) -> Subject:
-    """A run folder (or a file in it), a stored baseline, or a summary that lies alone.
+    """A run folder (or a file in it), a stored baseline, a summary that lies alone, or another tool's result file.
 
     Raises:
         ResultsError: there is no such thing, or it is damaged.
     """
-    if place.is_file() and place.suffix == ".json" and not (place.parent / "manifest.json").is_file():
+    if place.is_file() and place.suffix in (".json", ".jsonl") and not (place.parent / "manifest.json").is_file():
         return _from_file(place)
     return of_analysis(evaluate(RunFolder.open(place)), str(place))
 
@@ -125,6 +128,12 @@ def _with(subject: Subject, terms: Sequence[Term]) -> Facts:
 def _from_file(path: Path) -> Subject:
     try:
         raw = path.read_bytes()
+    except OSError as error:
+        raise ResultsError(f"cannot read {path}: {error.strerror}") from error
+    foreign = read_foreign(raw, str(path))
+    if foreign is not None:
+        return Subject(str(path), Facts(summary=foreign[1], foreign=foreign[0]))
+    try:
         told = msgspec.json.decode(raw)
         if isinstance(told, Mapping) and told.get("kind") == _RESERVED:
             stored = msgspec.json.decode(raw, type=_Stored)
@@ -133,9 +142,7 @@ def _from_file(path: Path) -> Subject:
             stored = _Stored(facts=Facts(summary=msgspec.json.decode(raw, type=Summary)))
             newest = stored.facts.summary.schema
         else:
-            raise ResultsError(f"{path} is neither a run, a stored baseline nor a summary.json")
-    except OSError as error:
-        raise ResultsError(f"cannot read {path}: {error.strerror}") from error
+            raise ResultsError(f"{path} is neither a run, a stored baseline, a summary.json nor a known tool's result")
     except msgspec.DecodeError as error:
         raise ResultsError(f"{path} is damaged: {error}") from error
     if newest > SCHEMA:

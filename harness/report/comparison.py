@@ -89,7 +89,9 @@ def _versus(versus: Versus) -> tuple[str, str, str]:
 
 def _warnings(comparison: Comparison) -> Iterator[str]:
     for run in comparison.runs:
-        if run.verdict != "valid":
+        if run.foreign:
+            yield f"{run.label} is FOREIGN ({run.foreign}): load, clock and validity are not known; it has no intervals"
+        elif run.verdict != "valid":
             yield f"{run.label} is {run.verdict}: harness report {clean(run.source)} says why"
         if run.simulated:
             yield f"{run.label} is SIMULATED: its figures say nothing about a real server"

@@ -184,6 +184,7 @@ def _histogram(name: str, meaning: str, histogram: LogHistogram) -> HistogramMet
     for bucket in range(_FIRST, _LAST + 1):
         seen += sum(histogram.counts[begin : bucket * _STEP])
         begin = bucket * _STEP
-        buckets.append((f"{_LOWEST_S * 10 ** (begin / BINS_PER_DECADE):.4g}", seen))
+        bound = float(f"{_LOWEST_S * 10 ** (begin / BINS_PER_DECADE):.4g}")
+        buckets.append((str(bound), seen))  # as OpenMetrics writes it: 1.0, not 1
     buckets.append(("+Inf", histogram.total()))
     return HistogramMetricFamily(name, meaning, buckets=buckets)

@@ -16,6 +16,7 @@ from harness.cli.gate import gate
 from harness.cli.plan import plan
 from harness.cli.prices import prices
 from harness.cli.probe import probe
+from harness.cli.record import record
 from harness.cli.report import report
 from harness.cli.run import run
 from harness.cli.schema import schema
@@ -49,5 +50,21 @@ def _root(
     pass
 
 
-for verb in (run, plan, probe, report, compare, gate, ab, capacity, sweep, sim, calibrate, doctor, prices, schema):
+for verb in (
+    run,
+    plan,
+    probe,
+    report,
+    compare,
+    gate,
+    ab,
+    capacity,
+    sweep,
+    sim,
+    record,
+    calibrate,
+    doctor,
+    prices,
+    schema,
+):
     app.command()(verb)

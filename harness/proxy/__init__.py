@@ -1,1 +1,1 @@
-"""Room: proxy."""
+"""Room: proxy. Real agent traffic in, a replayable trace out."""

@@ -1,0 +1,75 @@
+"""The process of the recording proxy: socket, signals, loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.proxy.recorder import Recorder
+from harness.proxy.relay import Client, Exchange, Target
+
+
+def serve(*, target: str, host: str, port: int, out: Path, idle_s: float, contents: bool, session_header: str) -> None:
+    """Listen, print `listening on URL` on stdout, and forward until SIGTERM or SIGINT.
+
+    Raises:
+        UsageError: the target is no URL, the file exists, or the address cannot be used.
+    """
+    try:
+        import uvloop
+    except ImportError:
+        loop = asyncio.new_event_loop()
+    else:
+        loop = uvloop.new_event_loop()
+    try:
+        loop.run_until_complete(_serve(Target(target), host, port, (out, idle_s, contents), session_header))
+    finally:
+        loop.close()
+
+
+async def _serve(target: Target, host: str, port: int, record: tuple[Path, float, bool], session_header: str) -> None:
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    under_way: set[Exchange] = set()
+    clients: set[Client] = set()
+    header = session_header.lower().encode("latin-1")
+    recorder: Recorder | None = None
+
+    def done(exchange: Exchange) -> None:
+        if recorder is not None:
+            recorder.take(exchange)
+
+    try:
+        server = await loop.create_server(lambda: Client(target, header, under_way, done, clients), host, port)
+    except OSError as error:
+        raise UsageError(f"cannot listen on {host}:{port}: {error}", remedy="--port 0 takes a free port") from error
+    out, idle_s, contents = record
+    try:
+        recorder = Recorder(out, idle_s=idle_s, contents=contents, open_=under_way)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopped.set)
+        bound, taken = server.sockets[0].getsockname()[:2]
+        shown = f"[{bound}]" if ":" in bound else bound
+        print(f"listening on http://{shown}:{taken}{target.path}", flush=True)
+        await stopped.wait()
+    finally:
+        server.close()
+        for client in list(clients):
+            client.cut()
+        await asyncio.sleep(0)
+        if recorder is not None:
+            await loop.run_in_executor(None, recorder.close)
+    with contextlib.suppress(OSError):
+        print(_told(recorder, out), file=sys.stderr)
+
+
+def _told(recorder: Recorder, out: Path) -> str:
+    words = f"{recorder.sessions} sessions with {recorder.calls} requests in {out}"
+    if recorder.unread:
+        words += f"; {recorder.unread} requests without a whole, readable answer were left out"
+    if recorder.estimated:
+        words += f"; {recorder.estimated} answers came without usage: their lengths are estimates (4 bytes a token)"
+    return words

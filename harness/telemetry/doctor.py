@@ -1,4 +1,4 @@
-"""What in this environment would spoil a measurement, each with a remedy. Only what was read from the system is told."""
+"""What in this environment would spoil a measurement, each with a remedy. Only what the system says is told."""
 
 from __future__ import annotations
 

@@ -105,7 +105,8 @@ def test_what_is_no_config(tmp_path: Path, text: str, name: str, wanted: str) ->
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     assert refused(tmp_path)[0].endswith("is a folder, not a config file")
-    assert refused("nope") == ["nope: no such file, and no preset of that name (presets: quickstart)"]
+    (line,) = refused("nope")
+    assert line.startswith("nope: no such file, and no preset of that name (presets: ") and "quickstart" in line
     assert refused("../quickstart")[0].startswith("../quickstart: no such file")
     latin = tmp_path / "latin.yaml"
     latin.write_bytes(b"name: \xe9")

@@ -8,9 +8,9 @@ page named in `docs`; where a server refuses an optional field all the same, it 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, create_model, model_validator
 
@@ -107,13 +107,9 @@ class Preset:
 
 
 class PresetParams(BackendConfig):
-    """What all presets have beside the keys of every backend."""
+    """What the section of a preset has beside the keys of every backend: nothing but what is filled in."""
 
     preset: ClassVar[Preset]
-
-    output_limit: Literal["max_tokens", "max_completion_tokens"] | None = Field(
-        None, description="The field that limits the length of an answer; default: as this server wants it"
-    )
 
     @model_validator(mode="before")
     @classmethod
@@ -139,16 +135,9 @@ class _Backend(Served):
         return [sys.executable if word == "{python}" else word for word in self._preset.command]
 
     def fields(self, target: Target) -> Fields:
-        preset, params = self._preset, self.params
-        version = params.api_version if preset.queried else None
-        own = preset.fields
-        return Fields(
-            usage=own.usage,
-            exact=own.exact,
-            limit=params.output_limit or own.limit,
-            extra=own.extra,
-            query=f"?api-version={version}" if version else own.query,
-        )
+        preset = self._preset
+        version = self.params.api_version if preset.queried else None
+        return replace(preset.fields, query=f"?api-version={version}") if version else preset.fields
 
     async def describe(self, target: Target, client: httpx.AsyncClient, root: str) -> None:
         """The version, where the server has a page for it."""

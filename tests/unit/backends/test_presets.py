@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import httpx
@@ -62,13 +61,6 @@ def test_every_preset_is_told_of() -> None:
 def test_what_it_is_told(kind: str) -> None:
     body = msgspec.json.decode(made(kind).dialect(target(kind)).encode(CALL))
     assert body == {"model": "tiny", "messages": CALL.messages, "stream": True, **TOLD[kind]}
-
-
-@pytest.mark.parametrize("kind", TOLD)
-def test_output_limit_can_be_chosen(kind: str) -> None:
-    body = json.loads(made(kind, output_limit="max_completion_tokens").dialect(target(kind)).encode(CALL))
-    assert body["max_completion_tokens"] == 7
-    assert "max_tokens" not in body
 
 
 @pytest.mark.parametrize("kind", TOLD)

@@ -9,7 +9,7 @@ DEV  := $(VENV)/installed-dev
 CORE := $(VENV)/installed-core
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm lint bench docs-check engines clean
+.PHONY: help demo test test-vllm lint bench docs-check engines lab clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ docs-check: $(DEV) ## Links, commands and configs that the documents show
 
 engines: $(DEV) ## Only build the engines
 	$(BIN)/python tests/engines/build.py all
+
+lab: ## The simulated engine and a run, in containers (docs/labs.md)
+	docker compose -f docker/compose.yaml --profile $(or $(PROFILE),sim) up --build
 
 clean: ## Remove the venv, the built engines and all caches
 	rm -rf $(VENV) .cache build dist .coverage .coverage.* .hypothesis

@@ -51,7 +51,7 @@ engines: $(DEV) ## Only build the engines
 	$(BIN)/python tests/engines/build.py all
 
 lab: ## The simulated engine and a run, in containers (docs/labs.md)
-	docker compose -f docker/compose.yaml --profile $(or $(PROFILE),sim) up --build
+	docker compose -f docker/compose.yaml --profile $(or $(PROFILE),sim) up --build --exit-code-from run-$(or $(PROFILE),sim)
 
 clean: ## Remove the venv, the built engines and all caches
 	rm -rf $(VENV) .cache build dist .coverage .coverage.* .hypothesis

@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 
 _TICK_S = 0.02
+_EARLY = 100  # so many ticks new processes are looked for at each one, ...
+_SELDOM = 10  # ... and then at each so many: a tree of hundreds of threads is long to walk
 _PAGE = resource.getpagesize()
 _PR_SET_CHILD_SUBREAPER = 36
 _GRACE_S = 5.0
@@ -128,12 +130,16 @@ class _Watch:
         )
 
     def _sample_all(self) -> None:
+        ticks, pids = 0, [self._root]
         while not self._ended.wait(_TICK_S):
-            self._sample()
+            if ticks < _EARLY or ticks % _SELDOM == 0:
+                pids = _tree(self._root)
+            self._sample(pids)
+            ticks += 1
 
-    def _sample(self) -> None:
+    def _sample(self, pids: Sequence[int]) -> None:
         resident = 0
-        for pid in _tree(self._root):
+        for pid in pids:
             try:
                 cpu = time.clock_gettime_ns((~pid << 3) | 2)  # the process's CPU clock, as clock_getcpuclockid(3)
                 resident += int(_text(f"/proc/{pid}/statm").split()[1]) * _PAGE

@@ -74,8 +74,8 @@ SMALL = (
     paced(512, 1024),
     back_to_back(64, 1000),
     short(2000),
-    open_loop("constant", 2000),
-    open_loop("poisson", 2000),
+    open_loop("constant", 1500),
+    open_loop("poisson", 1500),
 )
 FULL = (
     paced(64, 256),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def report(
     run: Annotated[Path, typer.Argument(help="The folder of a run, results/<run-id>, or any file in it.")],
     format: Annotated[
-        str, typer.Option("--format", "-f", help="terminal, html, md, json, csv; several with commas.")
+        str, typer.Option("--format", "-f", help="terminal, html, md, json, csv, junit, github ...; several by commas.")
     ] = "terminal",
     output: Annotated[
         str | None,

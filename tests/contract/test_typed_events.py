@@ -1,4 +1,4 @@
-"""The dialects whose events have types, Anthropic's Messages and OpenAI's Responses: read right, however they are cut."""
+"""The dialects of typed events, Anthropic's Messages and OpenAI's Responses: read right, however they are cut."""
 
 from __future__ import annotations
 

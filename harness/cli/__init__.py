@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """The `harness` command. Errors of ours end in one line and their exit code, never in a traceback."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy is used for sorting: its threads only cost memory
     from harness.errors import ExitCode, HarnessError
 
     try:

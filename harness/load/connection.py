@@ -24,7 +24,7 @@ from harness.load.loop import READ, WRITE
 if TYPE_CHECKING:
     from harness.load.harness_wire import HarnessWire
 
-_READ_BYTES = 32_768
+_READ_BYTES = 8_192  # an event is a few hundred bytes: what is read is copied, what is reserved touches the cache
 _PILE = 256  # unframed reads of one answer that are worth a chore of their own
 _NAMES = {
     errno.ECONNREFUSED: "connection_refused",
@@ -188,10 +188,15 @@ class Connection:
         exchange.stamps.append(stamp)
         exchange.bytes_in += len(data)
         http = exchange.http
-        if http is not None and http.chunked and len(data) > 3 and data[-4:] != b"\r\n\r\n":
-            if len(exchange.parts) == _PILE and exchange.progress is not None:
-                exchange.progress(exchange)
-            return
+        if http is not None and http.chunked and len(data) > 3:
+            if data[-4:] != b"\r\n\r\n":
+                if len(exchange.parts) == _PILE and exchange.progress is not None:
+                    exchange.progress(exchange)
+                return
+            # The last chunk of an event stream, in which no line is a bare "0": framing it all can wait.
+            if http.events and (data[-7:] == b"\r\n0\r\n\r\n" or data == b"0\r\n\r\n"):
+                self._finish(exchange, stamp, reusable=http.keep_alive)
+                return
         self._look(exchange, stamp)
 
     def _look(self, exchange: Exchange, stamp: int) -> None:

@@ -21,7 +21,7 @@ class Http1Response:
     Raises httptools.HttpParserError from `feed` where the bytes are no HTTP.
     """
 
-    __slots__ = ("_parser", "chunked", "complete", "headers", "keep_alive", "length", "pieces", "ready", "status")
+    __slots__ = ("_parser", "chunked", "complete", "events", "headers", "keep_alive", "length", "pieces", "ready", "status")
 
     def __init__(self) -> None:
         self._parser: Any = httptools.HttpResponseParser(self)
@@ -30,6 +30,7 @@ class Http1Response:
         self.ready = False  # headers are complete
         self.complete = False
         self.keep_alive = False
+        self.events = False  # the body is a stream of events
         self.chunked = False
         self.length: int | None = None
         self.pieces: list[bytes] = []  # body pieces of the part fed last
@@ -50,6 +51,7 @@ class Http1Response:
             return
         self.ready = True
         self.keep_alive = bool(self._parser.should_keep_alive())  # the parser forgets it with the message
+        self.events = b"event-stream" in self.content_type()
         self.chunked = b"chunked" in self.headers.get(b"transfer-encoding", b"").lower()
         length = self.headers.get(b"content-length")
         self.length = int(length) if length is not None and length.isdigit() else None

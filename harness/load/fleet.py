@@ -54,6 +54,7 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # numpy's idle threads would share the worker's core
         )
         threading.Thread(target=self._listen, daemon=True).start()
 

@@ -29,7 +29,7 @@ from harness.workloads.text import TextMaker
 
 _SLICE = 48  # answer pieces read in one slice of a chore, about 150 us
 _LOOKAHEAD_S = 0.25  # open load: sessions that arrive within this are rendered ahead
-_SPARE_SESSIONS = 8  # closed load: sessions rendered ahead
+_MOST_SPARE = 512  # closed load: sessions rendered ahead, one for each slot, but no more than this
 _PREPARE_NS = 150_000_000  # time to render further sessions before the start
 _MOST_PREPARED = 4096
 _SWEEP_NS = 100_000_000
@@ -93,6 +93,7 @@ class Player:
         self._prepared: deque[_Prepared] = deque()
         self._slot_timers: list[asyncio.TimerHandle] = []  # slots that have not started yet, or the next arrival
         self._slots_to_start = 0
+        self._spare = max(8, min(_MOST_SPARE, len(shard.slots())))
         self._due: dict[Exchange, asyncio.TimerHandle] = {}  # requests whose gap has not passed yet
         self._live: dict[Exchange, None] = {}  # sent, in order of sending
         self._live_sessions = 0
@@ -201,7 +202,7 @@ class Player:
             self._maybe_end()
             return
         self._start(self._prepared.popleft(), arrival_ns)
-        if not self._exhausted and len(self._prepared) < _SPARE_SESSIONS:
+        if not self._exhausted and len(self._prepared) < self._spare:
             self._scheduler.chore(self._prepare_closed)
 
     def _prepare_closed(self) -> bool:

@@ -118,6 +118,9 @@ class Reading:
         while self.advance(1 << 30):
             pass
         exchange = self._exchange
+        http = exchange.http
+        if http is not None and http.chunked and not http.complete:
+            exchange.fail("truncated_stream", "the body has no end")
         status = exchange.status
         plain = b"".join(self._plain)
         if self._streamed is None:

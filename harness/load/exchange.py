@@ -21,7 +21,18 @@ class Http1Response:
     Raises httptools.HttpParserError from `feed` where the bytes are no HTTP.
     """
 
-    __slots__ = ("_parser", "chunked", "complete", "events", "headers", "keep_alive", "length", "pieces", "ready", "status")
+    __slots__ = (
+        "_parser",
+        "chunked",
+        "complete",
+        "events",
+        "headers",
+        "keep_alive",
+        "length",
+        "pieces",
+        "ready",
+        "status",
+    )
 
     def __init__(self) -> None:
         self._parser: Any = httptools.HttpResponseParser(self)

@@ -52,6 +52,7 @@ class Exchange:
         self.session: str | None = None
         self.request_encoding = b""
         self.request: list[bytes] = []
+        self.sent: list[bytes] = []  # as it went to the target, until the answer begins
         self.status = 0
         self.encoding = b""
         self.streamed = False
@@ -72,6 +73,7 @@ class Upstream(asyncio.Protocol):
         self._client = client
         self._parser: Any = httptools.HttpResponseParser(self)
         self.transport: asyncio.Transport | None = None
+        self.served = False  # it has brought an answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
@@ -107,6 +109,7 @@ class Upstream(asyncio.Protocol):
         if exchange is None:
             return
         exchange.status = self._parser.get_status_code()
+        exchange.sent.clear()
         if exchange.method == b"HEAD" and exchange.status >= 200:
             self._parser = httptools.HttpResponseParser(self)  # no body comes, whatever the head says
             self._client.answered()
@@ -119,6 +122,7 @@ class Upstream(asyncio.Protocol):
     def on_message_complete(self) -> None:
         exchange = self._client.current
         if exchange is not None and exchange.status >= 200:
+            self.served = True
             self._client.answered()
 
 
@@ -212,6 +216,10 @@ class Client(asyncio.Protocol):
             self._send(b"0\r\n\r\n")
 
     def _send(self, data: bytes) -> None:
+        self._reading.sent.append(data)
+        self._forward(data)
+
+    def _forward(self, data: bytes) -> None:
         if self._upstream.transport is not None:
             self._upstream.transport.write(data)
             return
@@ -258,7 +266,14 @@ class Client(asyncio.Protocol):
         self._end(exchange)
 
     def lost(self, error: Exception | None) -> None:
-        """The target has closed: so do we, in its way."""
+        """The target has closed: so do we, in its way; but not between two answers, since many servers close a
+        connection that they said they would keep. The next request, or one that just missed it, gets a new one."""
+        exchange, served = self.current, self._upstream.served
+        if self._transport is not None and served and (exchange is None or (exchange.sent and len(self._queue) == 1)):
+            self._upstream, self._connecting, self._early = Upstream(self), None, []
+            if exchange is not None:
+                self._forward(b"".join(exchange.sent))
+            return
         if self._transport is not None:
             (self._transport.abort if error else self._transport.close)()
         self._give_up()

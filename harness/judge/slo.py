@@ -136,7 +136,7 @@ def _by_misses(found: Estimate, values: Values, q: float, limit: float) -> Estim
     if independent < sample_floor(q, misses):
         return found
     reason = f"{over} of {len(values)} over the limit: enough samples for this verdict, too few for an interval"
-    return msgspec.structs.replace(found, high=limit, reason=reason)
+    return msgspec.structs.replace(found, low=None, high=limit, reason=reason)  # no interval: only which side
 
 
 def _scalar(name: str, analysis: Analysis) -> Estimate:

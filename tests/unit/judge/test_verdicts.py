@@ -260,3 +260,15 @@ def test_an_invalid_run_passes_nothing(tmp_path: Path) -> None:
 def test_a_config_that_cannot_be_understood_is_told(tmp_path: Path) -> None:
     with pytest.raises(ExpressionError, match="ttfx"):
         evaluate(folder_with(tmp_path, [], {"load": {"rate": 1.0}, "slo": ["ttfx.p95 < 1s"]}))
+
+
+def test_a_verdict_from_few_misses_tells_no_interval() -> None:
+    """70 samples that do not resemble their neighbours: too few for an interval of p95 (73), but enough to bound how
+    many exceed the limit (59)."""
+    mixed = [10 + (index * 37 % 70) / 7 for index in range(70)]
+    steady = analyse_records(calls(mixed), manifest(), Terms())
+    (told,) = [judge_slo(expression, steady) for expression in parse_all(["ttft.p95 < 500ms"])]
+    assert (told.verdict, told.ci95) == ("pass", None)
+    assert "0 of 70 over the limit" in told.reason
+    (over,) = [judge_slo(expression, steady) for expression in parse_all(["ttft.p95 < 18ms"])]
+    assert over.verdict != "pass"

@@ -1,9 +1,9 @@
 """Servers and hosted endpoints that speak the OpenAI dialect with small differences: one entry each, no more.
 
-An entry carries only what differs: where it is, which key it takes and in which header, which fields it knows, how it
-is started. What its streams look like is the business of the one decoder of the dialect. `docs` names the page where its
-makers describe it; of these servers only `transformers serve` is run by our tests. Where a server refuses an optional
-field all the same, it is asked again without.
+An entry carries only what differs: where it is, which key it takes and in which header, which fields it knows, how
+it is started. What its streams look like is the business of the one decoder of the dialect. `docs` names the page
+where its makers describe it; of these servers only `transformers serve` is run by our tests. Where a server refuses an
+optional field all the same, it is asked again without.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def _status(exchange: Exchange) -> Status:
 
 def _count_tokens(record: Record, reply: Reply, count: Count | None) -> None:
     """Output tokens: the server's usage first; else a tokenizer's count of the text; else one token an event, said to
-    be an estimate. Without usage the input is as long as planned."""
+    be an estimate, as is the planned length of the input. With a tokenizer, an input that nobody counted is unknown."""
     usage = reply.usage
     record.cached_tokens = usage.cached
     record.reasoning_tokens = usage.reasoning
@@ -132,7 +132,9 @@ def _count_tokens(record: Record, reply: Reply, count: Count | None) -> None:
         record.tokens_source = "server"
     elif record.status == "ok":
         text = reply.reasoning + reply.text
-        record.input_tokens = usage.input or record.planned_input
+        record.input_tokens = usage.input
+        if count is None and usage.input is None:
+            record.input_tokens = record.planned_input  # told as an estimate; a tokenizer's record has no estimates
         record.output_tokens = record.chunks if count is None else count(text)
         record.tokens_source = "estimate" if count is None else "tokenizer"
     if reply.event_tokens is not None and len(reply.event_tokens) == record.chunks:

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.backends.protocol import Reply, Usage
 from harness.errors import ConfigError, MissingExtra
+from harness.load.ledger import _count_tokens
 from harness.load.tokenizer import counter
+from harness.records.record import Record
 
 
 def test_none_is_configured() -> None:
@@ -36,3 +39,13 @@ def test_counts_and_bad_files(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(ConfigError, match="tokenizer"):
         counter(str(path))
+
+
+def test_a_tokenizer_counts_the_output_and_leaves_the_input_unknown() -> None:
+    record = Record(id="r", session="s", node="n", chunks=7, planned_input=50)
+    _count_tokens(record, Reply(text="a b c"), lambda text: len(text.split()))
+    assert (record.input_tokens, record.output_tokens, record.tokens_source) == (None, 3, "tokenizer")
+    _count_tokens(record, Reply(text="a b c"), None)
+    assert (record.input_tokens, record.output_tokens, record.tokens_source) == (50, 7, "estimate")
+    _count_tokens(record, Reply(text="a b c", usage=Usage(input=9, output=4)), len)
+    assert (record.input_tokens, record.output_tokens, record.tokens_source) == (9, 4, "server")

@@ -21,7 +21,9 @@ class Walk:
     __slots__ = (
         "_answers",
         "_dependents",
+        "_failed",
         "_finish_ns",
+        "_hopeless",
         "_inherited",
         "_messages",
         "_waiting",
@@ -57,6 +59,8 @@ class Walk:
         for index, node in enumerate(nodes):
             for needed in node.after:
                 self._dependents[needed].append(index)
+        self._failed: set[int] = set()
+        self._hopeless = False  # no end of the session can be reached any more
         self._finish_ns = [0] * len(nodes)
         self._answers: list[Message | None] = [None] * len(nodes)
         self._inherited = {node.history for node in nodes}
@@ -111,6 +115,36 @@ class Walk:
         """Whether a node still waits for this one, or may."""
         return any(self._waiting[each] > 0 and each not in self.cancelled for each in self._dependents[index])
 
+    def lose(self, index: int) -> set[int]:
+        """A node has failed. Nodes that cannot matter any more: those that will never be due, and those that lead to
+        nothing but such. They are never started; what is under way may end.
+
+        An end of the session is a node that nothing waits for. A node matters as long as an end may still be reached
+        through it, so one of several independent branches goes on, as does one that a quorum can still use.
+        """
+        if self._hopeless or index in self._failed:
+            return set()
+        self._failed.add(index)
+        nodes = self.session.nodes
+        dead: set[int] = set()
+        for place, node in enumerate(nodes):  # in topological order: whatever a node needs stands before it
+            if place in self._failed or self._finish_ns[place]:
+                if place in self._failed:
+                    dead.add(place)
+                continue
+            possible = sum(needed not in dead for needed in node.after)
+            if possible < (len(node.after) if node.need is None else node.need):
+                dead.add(place)
+        useless = set(dead)
+        for place in range(len(nodes) - 1, -1, -1):
+            followers = self._dependents[place]
+            if followers and all(each in useless for each in followers):
+                useless.add(place)
+        lost = {place for place in useless if not self._finish_ns[place]} - self._failed - self.cancelled
+        self.cancelled |= lost
+        self._hopeless = all(place in useless for place, following in enumerate(self._dependents) if not following)
+        return lost
+
     def messages(self, index: int, maker: TextMaker) -> list[Message]:
         """The whole prompt of a node: inherited conversation, then its own texts, joined answers before the last."""
         node = self.session.nodes[index]
@@ -126,18 +160,27 @@ class Walk:
         return messages
 
     def _own(self, index: int, node: Node, maker: TextMaker) -> Iterator[Message]:
-        """The new messages of a node: parts in one with the text after them, joined answers before the last text."""
+        """The new messages of a node: parts in one with the text after them, joined answers before the last text.
+
+        The first one makes room for what the prompt itself takes, or the message of the answer that was inherited. One
+        that ends with a part pays for its own overhead with its last words.
+        """
         parts, role = "", "user"
         last = len(node.texts) - 1
         joined = "\n\n".join(self._joined(index, node))
+        owed = maker.calibration.a if node.history is None else maker.calibration.m
         for place, text in enumerate(node.texts):
-            content, role = maker.text(text, self.session.index), text.role
+            content, role = maker.text(text, self.session.index, less=owed), text.role
             if place == last and joined:
                 content, joined = f"{joined}\n\n{content}", ""
             parts = f"{parts} {content}" if parts else content
-            if not text.part:
+            if text.part:
+                owed += maker.surplus(text)
+            else:
                 yield {"role": role, "content": parts}
-                parts = ""
+                parts, owed = "", max(0.0, owed + maker.least - text.tokens)
+        if parts:
+            parts = maker.trimmed(parts, owed + maker.calibration.m)
         if parts or joined:
             yield {"role": role, "content": parts or joined}
 
@@ -150,5 +193,6 @@ class Walk:
     def filler(self, index: int, maker: TextMaker) -> Message:
         """A planned answer of the node: filler of the wanted length, for `context: planned`."""
         node = self.session.nodes[index]
-        text = Text(role="assistant", key=f"{self.session.id}/{node.name}/answer", tokens=node.output_tokens)
+        key = f"{self.session.id}/{node.name}/answer"
+        text = Text(role="assistant", key=key, tokens=node.output_tokens, part=True)  # an answer has no overhead
         return {"role": "assistant", "content": maker.text(text, -1)}

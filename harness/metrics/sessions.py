@@ -76,9 +76,7 @@ def session_table(table: RecordTable) -> SessionTable:
     arrival, end, last = _span(table, rows, n)
     failed = np.bincount(table.session[rows][table.status[rows] == FAILED], minlength=n) > 0
     requests = np.bincount(table.session[rows], minlength=n)
-    planned = np.full(n, UNKNOWN)
-    planned[table.session] = table.session_requests
-    whole = ~failed & (table.status[last] == OK) & ((planned == UNKNOWN) | (requests >= planned))
+    whole = ~failed & (table.status[last] == OK) & (requests >= _planned(table, n))
     parts = _critical_path(table, last, n)
     joins = _joins(table)
     return SessionTable(
@@ -98,6 +96,17 @@ def session_table(table: RecordTable) -> SessionTable:
         join_straggler=joins[1],
         join_efficiency=joins[2],
     )
+
+
+def _planned(table: RecordTable, n: int) -> Ints:
+    """Requests that the plan gives each session, less those that a join left unsent; -1 where unknown.
+
+    A record knows only what had been left unsent until then, so the smallest figure is the last one.
+    """
+    told = table.session_requests
+    planned = np.full(n, np.iinfo(np.int64).max)
+    np.minimum.at(planned, table.session[told != UNKNOWN], told[told != UNKNOWN])
+    return np.where(planned == np.iinfo(np.int64).max, -1, planned)
 
 
 def _final_rows(table: RecordTable) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count as count_from
 from pathlib import Path
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from harness import arrivals, registry
 from harness.config import Experiment, LoadConfig
-from harness.errors import ConfigError
+from harness.errors import ConfigError, UsageError
 from harness.units import NS_PER_S
 from harness.workloads.session import Session, Timed, Workload
 
@@ -80,6 +80,34 @@ class Plan:
             raise ValueError(f"no shard {index} of {count}")
         return Shard(self, index, count)
 
+    def check_divisible(self, count: int) -> None:
+        """Whether every one of `count` shards has something to do.
+
+        Raises:
+            UsageError: there are fewer sessions, or fewer slots of a closed loop, than shards.
+        """
+        for found, what in (
+            (None if self.slots_ns is None else len(self.slots_ns), "slots (load.concurrency)"),
+            (self.sessions, "sessions"),
+        ):
+            if found is not None and found < count:
+                raise UsageError(f"{found} {what} cannot be divided among {count} shards", remedy="use fewer shards")
+
+    def alone(self, indices: Sequence[int]) -> Shard:
+        """These sessions one after the other, each when the last has ended: what `load.solo` replays."""
+        slot = np.zeros(1, dtype=np.int64)
+        plan = replace(
+            self,
+            warmup_sessions=0,
+            sessions=len(indices),
+            arrivals_ns=None,
+            slots_ns=slot,
+            ramp_ns=0,
+            warmup_ns=0,
+            start_limit_ns=None,
+        )
+        return Shard(plan, 0, 1, tuple(indices))
+
     @cached_property
     def sha256(self) -> str:
         """Hash of everything that fixes who asks what and when: the same plan, the same load.
@@ -121,6 +149,7 @@ class Shard:
     plan: Plan
     index: int
     count: int
+    chosen: tuple[int, ...] | None = None  # these sessions and no others
 
     def arrivals(self) -> Iterator[tuple[int, int]]:
         """(offset in ns, session index) of this shard, in order of time. Empty in a closed loop."""
@@ -136,6 +165,8 @@ class Shard:
 
     def indices(self) -> Iterator[int]:
         """Session indices of this shard, in order; endless where only time bounds the plan."""
+        if self.chosen is not None:
+            return iter(self.chosen)
         if self.plan.sessions is None:
             return count_from(self.index, self.count)
         return iter(range(self.index, self.plan.sessions, self.count))

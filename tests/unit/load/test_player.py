@@ -643,3 +643,64 @@ def test_planned_context_joins_filler_of_the_planned_length(tmp_path: Path) -> N
     assert [exchange.body for exchange in first.wire.sent] == [exchange.body for exchange in second.wire.sent]
     joined = prompt(first.wire.sent[-1])[-1]["content"].split("\n\n")
     assert [len(part.split()) for part in joined] == [1, 1, 4]  # 4 tokens less the message's own, twice; its own 8
+
+
+# -- what goes on after a failure
+
+
+def test_after_a_failure_nothing_is_started_that_cannot_matter(tmp_path: Path) -> None:
+    """b1.1 fails while b0.1 is over and b2.1 under way: the join is lost, and with it the rest of all branches."""
+
+    def says(exchange: Exchange) -> str:
+        return "!http_500" if exchange.id == "r-s0000000-b1.1" else "yes"
+
+    whole = tuple(msgspec.structs.replace(node, need=None, cancel_losers=False) for node in quorum(3))
+    slow = tuple(msgspec.structs.replace(node, gap_ns=9 * S) if node.name == "b0.2" else node for node in whole)
+    play = Play(tmp_path, *slow, load={"concurrency": 1, "sessions": 2}, delay=by_branch, says=says)
+    found = by_name(play)
+    assert set(found) == {"plan", "b0.1", "b1.1", "b2.1"}  # b0.2 waited for its tool, b2.2 for b2.1
+    assert found["b2.1"].status == "ok"  # what was under way may end
+    assert by_name(play, 1)["plan"].intended_ns == found["b2.1"].end_ns  # and the slot waits for nothing else
+    assert set(by_name(play, 1)) == {node.name for node in slow}
+    assert (play.tally.sessions_failed, play.tally.sessions_done, play.tally.live_sessions) == (1, 1, 0)
+
+
+def test_an_independent_end_is_still_reached_after_a_failure(tmp_path: Path) -> None:
+    nodes = (ask("plan"), ask("log", after=(0,)), ask("work", after=(0,)), ask("answer", after=(2,), gap_ms=500))
+    play = Play(
+        tmp_path,
+        *nodes,
+        load={"concurrency": 1, "sessions": 1},
+        says=lambda exchange: "!http_500" if exchange.id.endswith("log") else "yes",
+    )
+    assert set(by_name(play)) == {"plan", "log", "work", "answer"}
+    assert play.tally.sessions_failed == 1
+
+
+def test_a_quorum_that_cannot_be_met_any_more_is_given_up(tmp_path: Path) -> None:
+    def says(exchange: Exchange) -> str:
+        return "!http_500" if exchange.id.endswith(("b0.1", "b1.1")) else "yes"
+
+    play = Play(tmp_path, *quorum(2), load={"concurrency": 1, "sessions": 1}, delay=by_branch, says=says)
+    assert set(by_name(play)) == {"plan", "b0.1", "b1.1", "b2.1"}
+    assert play.tally.sessions_failed == 1
+
+
+def test_a_lost_request_that_waits_for_a_place_is_not_sent(tmp_path: Path) -> None:
+    play = Play(
+        tmp_path,
+        *FAN,
+        load={"concurrency": 1, "sessions": 2},
+        limits={"max_in_flight": 1},
+        says=lambda exchange: "!timeout" if exchange.id == "r-s0000000-map-1" else "fine",
+    )
+    assert set(by_name(play, 0)) == {"plan", "map-1"}
+    assert len(by_name(play, 1)) == 5
+    assert play.ledger.tally.live_sessions == 0
+
+
+def test_chosen_sessions_are_played_one_after_the_other_on_the_axis_of_the_run(tmp_path: Path) -> None:
+    plan = Play(tmp_path, *FAN, load={"rate": "50/s", "sessions": 20}).plan
+    shard = plan.alone([7, 3, 12])
+    assert list(shard.indices()) == [7, 3, 12] and shard.slots() == [0]
+    assert shard.plan.session(7) == plan.session(7)

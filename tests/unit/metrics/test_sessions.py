@@ -144,3 +144,14 @@ def test_no_records_no_sessions() -> None:
     told = table_of()
     assert told.n == 0
     assert told.critical_path.size == 0
+
+
+def test_what_a_join_left_unsent_is_known_whatever_the_order_of_records() -> None:
+    """The loser was recorded before the join cancelled what came after it: its record still counts five."""
+    records = [
+        call("a", 0, 100, session_requests=5),
+        call("b", 0, 300, status="cancelled", session_requests=5),
+        call("join", 100, 200, "a", session_requests=3),
+    ]
+    for order in (records, records[::-1]):
+        assert table_of(*order).whole[0]

@@ -107,7 +107,7 @@ class LlamaCpp(Served):
         if props.status_code == 200:
             told = props.json()
             target.engine_version = told.get("build_info")
-            target.facts |= {key: told[key] for key in ("total_slots", "model_path") if key in told}
+            target.facts |= {key: told[key] for key in ("total_slots", "model_path", "model_ftype") if key in told}
             settings = told.get("default_generation_settings") or {}
             if "n_ctx" in settings:
                 target.facts["slot_context"] = settings["n_ctx"]

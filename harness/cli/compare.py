@@ -20,23 +20,37 @@ def compare(
     force: Annotated[
         bool, typer.Option("--force", help="Compare runs of different loads too, with a warning.")
     ] = False,
+    table: Annotated[
+        bool, typer.Option("--table", help="Only speed, memory and money of each run, of any loads: nothing is held.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document; the same as --format json.")] = False,
 ) -> None:
     """Hold runs against the first: ratios with 95 % intervals, effect sizes, and what else differs.
 
     Example: harness compare results/20261121T083400Z-chat-3f2a results/20261121T091500Z-chat-77b0
 
-    Refuses open against closed load, and (without --force) different workloads or loads: exit code 2. A different
-    seed is the same load.
+    Below it: the classic table of speed and memory, and own hardware against hosted models. Refuses open against
+    closed load, and (without --force) different workloads or loads: then only these tables are told, and the exit
+    code is 2. With --table they are all that is asked for, and it is 0. A different seed is the same load.
     """
     from harness.cli.told import tell
     from harness.errors import UsageError
     from harness.judge.comparison import compare as hold
+    from harness.judge.comparison import side_by_side
     from harness.judge.subject import open_subject
     from harness.report import comparison as telling
 
     if len(runs) < 2:
         raise UsageError("compare needs two runs or more", remedy="harness compare results/<run-id> results/<run-id>")
-    found = hold([open_subject(run) for run in runs], force=force)
+    subjects = [open_subject(run) for run in runs]
     renderers = {"terminal": telling.text, "md": telling.markdown}
-    tell(found, renderers, "json" if json else format, output, out=sys.stdout)
+    format = "json" if json else format
+    if table:
+        tell(side_by_side(subjects), renderers, format, output, out=sys.stdout)
+        return
+    try:
+        found = hold(subjects, force=force)
+    except UsageError:
+        tell(side_by_side(subjects), renderers, format, output, out=sys.stdout)
+        raise
+    tell(found, renderers, format, output, out=sys.stdout)

@@ -50,7 +50,7 @@ def plan(
 
 
 def _lines(told: Explanation) -> Iterator[tuple[str, str]]:
-    from harness.units import format_duration, format_money, format_number
+    from harness.units import format_duration, format_number
 
     def each(value: float | None) -> str:
         return f"{format_number(value)} a session"
@@ -81,11 +81,28 @@ def _lines(told: Explanation) -> Iterator[tuple[str, str]]:
             "duration",
             f"{'' if told.open_loop else 'at most '}{format_duration(told.duration_s)}, then the last answers",
         )
-    if told.cost_ceiling is not None:
-        yield "cost", f"at most {format_money(told.cost_ceiling, told.currency or '')}, if no input is cached"
-    elif told.gpu_cost is not None:
-        yield "cost", f"{format_money(told.gpu_cost, told.currency or '')} for the GPUs until the last session starts"
+    if cost := _cost(told):
+        yield "cost", cost
     yield "plan", told.plan_sha256
+
+
+def _cost(told: Explanation) -> str:
+    from harness.units import format_money
+
+    def money(amount: float | None) -> str:
+        return format_money(amount, told.currency or "")
+
+    if told.cost_ceiling is not None:
+        return f"at most {money(told.cost_ceiling)}, if no input is cached"
+    if told.session_cost_ceiling is not None:
+        return f"about {money(told.session_cost_ceiling)} a session, if no input is cached"
+    if told.per_hour is None:
+        return ""
+    hour = f"{money(told.per_hour)} an hour of the hardware"
+    if told.hardware_cost is None:
+        return f"{hour}, for as long as the sessions take"
+    bound = "" if told.open_loop else "at most "
+    return f"{bound}{money(told.hardware_cost)} until the last session starts ({hour})"
 
 
 def _starts(told: Explanation) -> Iterator[str]:

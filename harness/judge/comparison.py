@@ -9,12 +9,16 @@ import msgspec
 import numpy as np
 
 from harness.errors import UsageError
+from harness.judge.breakeven import SelfHosting, self_hosting
 from harness.judge.contrast import METHOD, Ratio, ratio
 from harness.judge.likeness import Difference, differences, kind_of_load, unlike_loads
 from harness.judge.slo import Estimate
 from harness.judge.subject import Subject
 from harness.judge.term import Better, Term, term
 from harness.metrics.catalogue import METRICS
+from harness.metrics.classic import ClassicRow, classic_row
+from harness.metrics.precision import precision
+from harness.metrics.terms import terms_of
 
 SCHEMA = 1
 TERMS = (
@@ -22,7 +26,10 @@ TERMS = (
     *("e2e.p50", "e2e.p95", "session.makespan.p50", "session.makespan.p95", "output_tokens.mean"),
     *("rates.output_tokens_per_s", "rates.total_tokens_per_s", "rates.requests_per_s", "rates.sessions_per_hour"),
     *("rates.goodput_requests_per_s", "rates.goodput_sessions_per_hour", "error_rate"),
-    *("cost.per_1m_tokens", "cost.per_session", "cost.per_good_session", "energy.j_per_output_token"),
+    *("cost.per_1m_tokens", "cost.per_1m_input_tokens", "cost.per_1m_output_tokens", "cost.at_slo"),
+    *("cost.per_session", "cost.per_good_session"),
+    *("energy.j_per_output_token", "energy.j_per_session", "energy.j_per_good_session"),
+    *("wire.in_per_output_token", "wire.out_per_output_token"),
 )
 _SIZES = ("input_tokens", "output_tokens")  # neither way of these is the better
 
@@ -64,11 +71,15 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, kw_only=True):
-    """`unlike` is not empty only where the comparison of unlike loads was forced."""
+    """`unlike` is not empty only where the comparison of unlike loads was forced. `classic` has a row a run; `rows` is
+    empty where that is all there is to tell."""
 
     schema: int = SCHEMA
     runs: list[Side]
+    classic: list[ClassicRow]
     rows: list[Row]
+    self_hosting: list[SelfHosting]
+    currencies: list[str]
     differences: list[list[Difference]]
     unlike: list[list[Difference]]
     method: str = METHOD
@@ -83,12 +94,44 @@ def compare(subjects: Sequence[Subject], *, force: bool = False) -> Comparison:
     base, *others = subjects
     unlike = [_check(base, other, force=force) for other in others]
     rows = [_row(term(name), subjects) for name in TERMS]
+    found = side_by_side(subjects)
+    found.rows = [row for row in rows if any(figure.value is not None for figure in row.figures)]
+    found.self_hosting = _self_hosting(found.runs, subjects, same_load=not any(unlike))
+    found.unlike = unlike
+    return found
+
+
+def side_by_side(subjects: Sequence[Subject]) -> Comparison:
+    """Speed, memory and money of any runs, whatever their loads, beside what differs: nothing is held against anything.
+
+    The classic table is such a one: the same engine at several concurrencies, say.
+    """
+    runs = [_side(subject, index) for index, subject in enumerate(subjects)]
     return Comparison(
-        runs=[_side(subject, index) for index, subject in enumerate(subjects)],
-        rows=[row for row in rows if any(figure.value is not None for figure in row.figures)],
-        differences=[differences(base, other) for other in others],
-        unlike=unlike,
+        runs=runs,
+        classic=[_classic(subject) for subject in subjects],
+        rows=[],
+        self_hosting=_self_hosting(runs, subjects, same_load=False),
+        currencies=_currencies(subjects),
+        differences=[differences(subjects[0], other) for other in subjects[1:]],
+        unlike=[[] for _ in subjects[1:]],
     )
+
+
+def _self_hosting(runs: Sequence[Side], subjects: Sequence[Subject], *, same_load: bool) -> list[SelfHosting]:
+    labelled = [(run.label, subject.summary) for run, subject in zip(runs, subjects, strict=True)]
+    return self_hosting(labelled, same_load=same_load)
+
+
+def _currencies(subjects: Sequence[Subject]) -> list[str]:
+    told = (subject.summary.cost.currency for subject in subjects if subject.summary.cost is not None)
+    return list(dict.fromkeys(told))
+
+
+def _classic(subject: Subject) -> ClassicRow:
+    facts = subject.facts
+    held = precision(subject.summary.target.model, facts.config, facts.target)
+    return classic_row(subject.summary, terms_of(facts.config) if facts.config else None, held)
 
 
 def _check(base: Subject, other: Subject, *, force: bool) -> list[Difference]:
@@ -96,14 +139,15 @@ def _check(base: Subject, other: Subject, *, force: bool) -> list[Difference]:
     if None not in kinds and kinds[0] != kinds[1]:
         raise UsageError(
             f"{base.source} is {kinds[0]} load and {other.source} is {kinds[1]} load: their latencies do not compare",
-            remedy="run both with load.rate, or both with load.concurrency",
+            remedy="run both with load.rate, or both with load.concurrency; --table tells speed and memory of any runs",
         )
     found = unlike_loads(base, other)
     if found and not force:
         words = "; ".join(difference.told() for difference in found[:4])
         raise UsageError(
             f"{base.source} and {other.source} had different loads: {words}",
-            remedy="give both the same workload and load, or add --force to see them side by side all the same",
+            remedy="give both the same workload and load, or add --force to see them side by side all the same; "
+            "--table tells speed and memory of any runs",
         )
     return found
 
@@ -128,7 +172,9 @@ def _side(subject: Subject, index: int) -> Side:
 def _row(wanted: Term, subjects: Sequence[Subject]) -> Row:
     figures = [subject.estimate(wanted) for subject in subjects]
     better = None if wanted.expression.metric in _SIZES else wanted.better
-    currencies = [subject.summary.cost.currency for subject in subjects if subject.summary.cost is not None]
+    currencies = _currencies(subjects)
+    if wanted.unit == "money" and len(currencies) > 1:
+        figures = [Estimate(reason="in several currencies")] * len(figures)
     return Row(
         term=wanted.name,
         unit=currencies[0] if wanted.unit == "money" and currencies else wanted.unit,

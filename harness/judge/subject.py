@@ -26,7 +26,8 @@ _RESERVED = "harness_baseline"
 
 class Facts(msgspec.Struct, kw_only=True):
     """What a comparison needs of a run. `estimates` are the figures it was asked for when it was stored, by name;
-    `foreign` is the other load generator whose result this is, empty for our own."""
+    `target` is what the server told of itself; `foreign` the other load generator whose result this is, empty for our
+    own."""
 
     schema: int = SCHEMA
     kind: str = _RESERVED
@@ -35,6 +36,7 @@ class Facts(msgspec.Struct, kw_only=True):
     machine: dict[str, Any] = {}
     harness_version: str = ""
     settings: dict[str, Any] = {}
+    target: dict[str, Any] = {}
     estimates: dict[str, Estimate] = {}
     foreign: str = ""
 
@@ -99,6 +101,7 @@ def of_analysis(analysis: Analysis, source: str = "") -> Subject:
         machine=manifest.machine,
         harness_version=manifest.harness_version,
         settings=manifest.settings,
+        target=manifest.target.get("facts") or {},
     )
     return Subject(source or manifest.run_id, facts, analysis)
 

@@ -66,7 +66,7 @@ NEVER_MISSED = frozenset(
 )
 
 _RATES = {field: "/h" if field.endswith("_per_hour") else "/s" for field in Rates.__struct_fields__}
-_ENERGY = {"joules": "J", "j_per_output_token": "J", "j_per_session": "J"}
+_ENERGY = dict.fromkeys(("joules", "j_per_output_token", "j_per_request", "j_per_session", "j_per_good_session"), "J")
 
 
 def _money(struct: type[msgspec.Struct]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import ResultsError
+from harness.hourly import electricity_hour, owned_hour, rented_hour
 from harness.metrics import cost_formulas as formulas
 from harness.metrics.apportion import apportion, page_times, told_times
 from harness.metrics.cost_formulas import UTILISATIONS, each, per_million
@@ -109,26 +110,21 @@ def _hour(terms: Mapping[str, Any], summary: Summary) -> Hour | None:
     if terms.get("gpu_hour") is not None:
         rent, gpus = float(terms["gpu_hour"]), float(terms.get("gpus", 1))
         name = terms.get("accelerator") or "GPU"
-        return Hour(
-            parts={"rent": rent * gpus}, basis="gpu_hour", words=f"{gpus:g} × {name} rented at {rent:g} an hour"
-        )
+        words = f"{gpus:g} × {name} rented at {rent:g} an hour"
+        return Hour(parts=rented_hour(rent, gpus), basis="gpu_hour", words=words)
     owned = terms.get("owned")
     if not owned:
         return None
-    availability, pue = float(owned.get("availability", 1.0)), float(owned.get("pue", 1.3))
-    years, interest = float(owned.get("life_years", 4.0)), float(owned.get("interest", 0.08))
-    residual = float(owned.get("residual", 0.0))
-    parts = {"hardware": formulas.hardware_hour(float(owned["capex"]), interest, years, residual, availability)}
-    if owned.get("opex"):
-        parts["opex"] = formulas.opex_hour(float(owned["opex"]), availability)
-    price, kw, power = owned.get("kwh_price"), owned.get("kw"), "rated power"
+    kw, power = owned.get("kw"), "rated power"
     if kw is None and summary.energy is not None and summary.energy.watts is not None:
         kw, power = summary.energy.watts / 1000, "measured power"
-    if price is not None and kw is not None:
-        parts["electricity"] = formulas.electricity_hour(float(kw), pue, float(price))
-        power = f"electricity by {power} ({float(kw):.4g} kW × PUE {pue:g} × {float(price):g} a kWh)"
+    parts = owned_hour(owned, None if kw is None else float(kw))
+    if "electricity" in parts:
+        terms_of_it = f"{float(kw):.4g} kW × PUE {float(owned.get('pue', 1.3)):g} × {float(owned['kwh_price']):g} a kWh"
+        power = f"electricity by {power} ({terms_of_it})"
     else:
         power = "electricity unknown and left out"
+    years, interest = float(owned.get("life_years", 4.0)), float(owned.get("interest", 0.08))
     words = f"owned: {float(owned['capex']):g} over {years:g} years at {interest:.3g} interest; {power}"
     return Hour(parts=parts, basis="owned", words=words)
 
@@ -196,7 +192,7 @@ def _electricity(figures: CostFigures, owned: Mapping[str, Any], summary: Summar
     """Electricity's part of 1M tokens: of the energy that was measured where it was, else of the rated power."""
     per_hour, price, energy = figures.parts.get("electricity"), owned.get("kwh_price"), summary.energy
     if price is not None and energy is not None and energy.watts is not None:
-        per_hour = formulas.electricity_hour(energy.watts / 1000, float(owned.get("pue", 1.3)), float(price))
+        per_hour = electricity_hour(energy.watts / 1000, float(owned.get("pue", 1.3)), float(price))
     if per_hour is not None:
         figures.electricity_per_1m_tokens = per_million(per_hour, summary.rates.total_tokens_per_s)
 

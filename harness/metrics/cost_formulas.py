@@ -1,12 +1,13 @@
-"""The formulas of cost, each a pure function of numbers. Money is in any one currency; unknown is None, never 0."""
+"""The formulas of cost, each a pure function of numbers; those of an hour of hardware are in `harness.hourly`.
+
+Money is in any one currency; unknown is None, never 0.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-HOURS_PER_YEAR = 8760.0
-J_PER_KWH = 3.6e6
 UTILISATIONS = {"100": 1.0, "50": 0.5, "20": 0.2}
 
 
@@ -21,33 +22,6 @@ def per_million(per_hour: float, per_s: float | None, utilisation: float = 1.0) 
     `utilisation` is the share of the hours paid for in which the hardware is busy.
     """
     return per_hour * 1e6 / (3600 * per_s * utilisation) if per_s else None
-
-
-def capital_recovery(interest: float, years: float) -> float:
-    """The share of a loan that one yearly payment is: i(1+i)^n / ((1+i)^n - 1); 1/n without interest.
-
-    Source: the annuity formula, as in Short, Packey & Holt, NREL/TP-462-5173 (1995), "uniform capital recovery".
-    """
-    if interest == 0:
-        return 1 / years
-    grown: float = (1 + interest) ** years
-    return interest * grown / (grown - 1)
-
-
-def hardware_hour(capex: float, interest: float, years: float, residual: float, availability: float) -> float:
-    """Money for an hour in which owned hardware is up: capex x CRF x (1 - residual) / (8760 x availability)."""
-    yearly = capex * capital_recovery(interest, years) * (1 - residual)
-    return yearly / (HOURS_PER_YEAR * availability)
-
-
-def opex_hour(per_year: float, availability: float) -> float:
-    """A yearly expense over the hours in which the hardware is up."""
-    return per_year / (HOURS_PER_YEAR * availability)
-
-
-def electricity_hour(kw: float, pue: float, kwh_price: float) -> float:
-    """Money for an hour's power: kW x PUE x price of a kWh."""
-    return kw * pue * kwh_price
 
 
 def bill(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import Cost, LoadConfig
+from harness.hourly import owned_hour, rented_hour
 from harness.plan.plan import Plan
 from harness.units import NS_PER_S, format_duration, format_number
 from harness.workloads.session import Noted
@@ -46,8 +47,10 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         longest_prompt: in tokens, of the sessions looked at.
         looked_at: sessions that were looked at; totals are scaled up where there are more.
         duration_s: how long sessions start; of a closed loop at most this long; None where nothing bounds it.
-        cost_ceiling: of all planned tokens at full price, no input cached.
-        gpu_cost: of the GPUs over `duration_s`; the last answers come on top.
+        cost_ceiling: of all planned tokens at full price, no input cached; of one session where `sessions` is unknown
+            it is `session_cost_ceiling`.
+        per_hour: of the hardware, rented or owned; without electricity where its power is to be measured yet.
+        hardware_cost: of the hardware over `duration_s`; the last answers come on top.
         kinds: shares of each kind of session, the most frequent first.
         notes: what the workload has to tell, e.g. of a trace.
         first: the first sessions to start.
@@ -73,7 +76,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     looked_at: int
     duration_s: float | None
     cost_ceiling: float | None
-    gpu_cost: float | None
+    session_cost_ceiling: float | None
+    per_hour: float | None
+    hardware_cost: float | None
     currency: str | None
     kinds: list[Kind]
     notes: list[str]
@@ -107,6 +112,7 @@ def explain(plan: Plan) -> Explanation:
 
     duration_s = _duration_s(plan)
     cost = experiment.cost
+    per_hour = _per_hour(cost)
     return Explanation(
         name=experiment.name,
         seed=experiment.seed,
@@ -128,7 +134,9 @@ def explain(plan: Plan) -> Explanation:
         looked_at=seen,
         duration_s=duration_s,
         cost_ceiling=_ceiling(cost, total(requests), total(input_tokens), total(output_tokens)),
-        gpu_cost=_gpu_cost(cost, duration_s),
+        session_cost_ceiling=_ceiling(cost, mean(requests), mean(input_tokens), mean(output_tokens)),
+        per_hour=per_hour,
+        hardware_cost=None if per_hour is None or duration_s is None else per_hour * duration_s / 3600,
         currency=cost.currency if cost else None,
         kinds=_kinds(counted),
         notes=plan.workload.notes() if isinstance(plan.workload, Noted) else [],
@@ -157,7 +165,7 @@ def _duration_s(plan: Plan) -> float | None:
 
 
 def _ceiling(
-    cost: Cost | None, requests: int | None, input_tokens: int | None, output_tokens: int | None
+    cost: Cost | None, requests: float | None, input_tokens: float | None, output_tokens: float | None
 ) -> float | None:
     if cost is None or cost.price is None or requests is None or input_tokens is None or output_tokens is None:
         return None
@@ -167,10 +175,12 @@ def _ceiling(
     return dearest / 1e6 * price.batch_factor + price.per_request * requests
 
 
-def _gpu_cost(cost: Cost | None, seconds: float | None) -> float | None:
-    if cost is None or cost.gpu_hour is None or seconds is None:
+def _per_hour(cost: Cost | None) -> float | None:
+    if cost is None or cost.price is not None:
         return None
-    return cost.gpu_hour * cost.gpus * seconds / 3600
+    if cost.owned is not None:
+        return sum(owned_hour(cost.owned.model_dump(exclude_none=True), cost.owned.kw).values())
+    return None if cost.gpu_hour is None else sum(rented_hour(cost.gpu_hour, cost.gpus).values())
 
 
 def _first(plan: Plan) -> list[Start]:

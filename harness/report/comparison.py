@@ -8,6 +8,7 @@ from harness.judge.comparison import Comparison, Row, Versus
 from harness.judge.contrast import Ratio
 from harness.judge.likeness import Difference
 from harness.judge.slo import Estimate
+from harness.report.classic import HOSTED_NOTE, classic, classic_note, hosted
 from harness.report.figures import DASH, amount, clean, spread
 from harness.report.markup import escape
 
@@ -69,6 +70,10 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield from (f"| {' | '.join(row)} |" for row in body)
 
 
+def _classic(comparison: Comparison) -> list[list[str]]:
+    return classic([run.label for run in comparison.runs], comparison.classic)
+
+
 def _rows(comparison: Comparison) -> list[list[str]]:
     labels = [run.label for run in comparison.runs]
     head = ["", *labels, *(part for label in labels[1:] for part in (f"{label} to A", "", ""))]
@@ -95,6 +100,8 @@ def _warnings(comparison: Comparison) -> Iterator[str]:
             yield f"{run.label} is {run.verdict}: harness report {clean(run.source)} says why"
         if run.simulated:
             yield f"{run.label} is SIMULATED: its figures say nothing about a real server"
+    if len(comparison.currencies) > 1:
+        yield f"costs are in {', '.join(comparison.currencies)}: they do not compare, there are no exchange rates here"
     for label, unlike in _labelled(comparison, comparison.unlike):
         if unlike:
             yield f"A and {label} had DIFFERENT LOADS: {'; '.join(clean(each.told()) for each in unlike[:4])}"
@@ -110,16 +117,20 @@ def _text(comparison: Comparison) -> Iterator[str]:
         yield f" {run.label}  {clean(run.source)}   {clean(run.engine, 40)} · seed {run.seed} · {run.verdict}"
     warnings = list(_warnings(comparison))
     yield from ("", *(f" ! {warning}" for warning in warnings)) if warnings else ()
-    yield ""
-    yield from table(_rows(comparison), right=len(comparison.runs))
+    if comparison.rows:
+        yield ""
+        yield from table(_rows(comparison), right=len(comparison.runs))
+    yield from ("", " Speed and memory")
+    yield from table(_classic(comparison))
+    if comparison.self_hosting:
+        yield from ("", " Own hardware against hosted models")
+        yield from table(hosted(comparison.self_hosting))
     for label, found in _labelled(comparison, comparison.differences):
         yield ""
         yield f" What differs from A to {label}{'' if found else ': nothing that is known'}"
         yield from (f" · {clean(difference.told())}" for difference in found)
     yield ""
-    yield " ± is half the 95 % interval."
-    yield f" {comparison.method}."
-    yield f" {_EFFECT}."
+    yield from (f" {note}." for note in _notes(comparison))
 
 
 def _markdown(comparison: Comparison) -> Iterator[str]:
@@ -131,10 +142,23 @@ def _markdown(comparison: Comparison) -> Iterator[str]:
     yield ""
     for warning in _warnings(comparison):
         yield from (f"> **! {escape(warning)}**", "")
-    yield from markdown_table(_rows(comparison))
+    if comparison.rows:
+        yield from (*markdown_table(_rows(comparison)), "")
+    yield from ("### Speed and memory", "", *markdown_table(_classic(comparison)))
+    if comparison.self_hosting:
+        yield from ("", "### Own hardware against hosted models", "", *markdown_table(hosted(comparison.self_hosting)))
     for label, found in _labelled(comparison, comparison.differences):
         yield from ("", f"### What differs from A to {label}", "")
         yield from (f"- {escape(clean(difference.told()))}" for difference in found)
         if not found:
             yield "Nothing that is known."
-    yield from ("", f"± is half the 95 % interval. {comparison.method}. {_EFFECT}.")
+    yield from ("", " ".join(f"{note}." for note in _notes(comparison)))
+
+
+def _notes(comparison: Comparison) -> Iterator[str]:
+    """What the figures are: a sentence each, without the full stop."""
+    if comparison.rows:
+        yield from ("± is half the 95 % interval", comparison.method, _EFFECT)
+    yield classic_note(comparison.classic)
+    if comparison.self_hosting:
+        yield HOSTED_NOTE

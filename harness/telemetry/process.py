@@ -1,12 +1,14 @@
-"""CPU time and memory, of an engine that we started and of this machine, from Linux' /proc (man 5 proc)."""
+"""CPU time and memory, of an engine on this machine and of the machine itself, from Linux' /proc (man 5 proc)."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from harness.records.telemetry import Reading
+from harness.telemetry.listener import listener
 from harness.telemetry.source import Engine, Missing, Settings
 
 PROC = Path("/proc")
@@ -14,7 +16,8 @@ PROC = Path("/proc")
 
 class Process:
     """`host_*`: CPU seconds (busy, stolen by the hypervisor, all) and memory in use of the whole machine.
-    `engine_*`: CPU seconds, resident memory and number of the engine's processes, its group and all descendants.
+    `engine_*`: CPU seconds, resident memory and number of the engine's processes, its group and all descendants; the
+    engine is what we started, else what listens on the target's port of this machine.
 
     Resident memory counts pages that processes of the group share once for each of them.
     """
@@ -23,6 +26,7 @@ class Process:
 
     def __init__(self, settings: Settings, engine: Engine, proc: Path = PROC) -> None:
         self._pid = engine.pid
+        self._port = _port(engine.url) if engine.here else None
         self._proc = proc
         self._ticks = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
         self._page = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -30,6 +34,11 @@ class Process:
     def open(self) -> None:
         if not (self._proc / "stat").exists():
             raise Missing(severity=None)
+        if self._pid is None and self._port is not None:
+            found = listener(self._port, self._proc)
+            ours = str(os.getpid())  # what started us holds us, too, and is no engine alone
+            if found is not None and not any(fields[0] == ours for fields in _family(found, list(self._stats()))):
+                self._pid = found
 
     def sample(self) -> Reading:
         return Reading(values={**self._host(), **self._engine()})
@@ -71,6 +80,14 @@ class Process:
                 continue
             fields = text[text.rindex(")") + 2 :].split()
             yield [name, *fields[1:]]
+
+
+def _port(url: str) -> int | None:
+    parts = urlsplit(url)
+    try:
+        return parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
 
 
 def _family(pid: int, stats: list[list[str]]) -> Iterator[list[str]]:

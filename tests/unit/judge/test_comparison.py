@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import pytest
 import yaml
 
 from harness.errors import ExpressionError, ResultsError, UsageError
-from harness.judge.comparison import Comparison, Row, compare, superiority
+from harness.judge.comparison import Comparison, Row, compare, side_by_side, superiority
 from harness.judge.expression import parse_all
 from harness.judge.regression import DRIFT, GateReport, judge
 from harness.judge.subject import Subject, open_subject, store
 from harness.judge.term import term
+from harness.metrics.classic import ClassicRow
 from harness.metrics.summary import to_json
 from harness.records import manifest as manifests
 from harness.records.folder import RunFolder
@@ -24,6 +26,8 @@ from harness.records.manifest import Manifest
 from harness.records.record import Record, encode_record
 from harness.report import comparison as telling
 from harness.report import gate as gate_telling
+from harness.report.classic import classic as classic_cells
+from harness.report.classic import classic_note
 
 MS = 1_000_000
 CONFIG: dict[str, Any] = {
@@ -119,6 +123,63 @@ def test_told_as_text_and_markdown(make: Make) -> None:
     assert "--fast\\|x" in markdown
     assert "| ttft.p50 |" in markdown
     assert "Zou & Donner" in text
+
+
+def test_the_classic_table_is_told_of_any_runs(make: Make) -> None:
+    """10 ms a token after the first for 6 tokens of 400 requests, 10 a second: 60 tokens/s. Nothing told the memory."""
+    closed = make("bb", 100, config={"load": {"concurrency": 4}, "backend": {"model": "m-Q4_0"}}, plan="q")
+    found = side_by_side([make("a", 100), closed])
+    assert found.rows == []
+    base, other = found.classic
+    assert (base.model, base.optimisation, base.concurrency, base.rate) == ("m", "e 1", None, 10.0)
+    assert (other.concurrency, other.optimisation, other.memory_gb) == (4, "e 1 Q4_0", None)
+    assert base.ms_per_token == pytest.approx(10)
+    told = telling.markdown(found)
+    assert "|  | model | optimisation | concurrency | tokens/s | ms/token | memory |" in told
+    assert re.search(r"\| B \| m \| e 1 Q4\\_0 \| 4 \| 59\.\d \| 10\.0 \| – \|", told)
+    assert "| A | m | e 1 | 10.0/s |" in told and "memory was not measured" in told
+    assert "ttft.p50" not in told and "ttft.p50" not in telling.text(found)
+    assert "A  m " in telling.text(compare([make("ccc", 100), make("dddd", 100)]))
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "of", "told"),
+    [(4.5, "processes", "4.50 GB"), (0.0386, "processes", "38.6 MB"), (140.0, "GPUs", "140 GB"), (None, None, "–")],
+)
+def test_memory_in_the_classic_table(gigabytes: float | None, of: Any, told: str) -> None:
+    row = ClassicRow(
+        model="m", optimisation="", concurrency=1, tokens_per_s=1.0, ms_per_token=None, memory_gb=gigabytes,
+        memory_of=of,
+    )  # fmt: skip
+    assert classic_cells(["A"], [row])[1] == ["A", "m", "", "1", "1.00", "–", told]
+    whose = {"processes": "peak of the engine's processes", "GPUs": "peak of all GPUs", None: "was not measured"}
+    assert whose[of] in classic_note([row])
+
+
+def test_own_hardware_against_hosted_models(make: Make) -> None:
+    """3.60 an hour, 10 sessions of 100 in and 6 out a second: 36,000 an hour at 0.0001 each. By price a session is
+    (100 x 2 + 6 x 10) / 10^6 = 0.00026: 9.36 an hour, so break even at 3.60 / 9.36 = 38.5 %."""
+    rented = {"cost": {"gpu_hour": 3.6, "against": [{"model": "a/b", "input": 20.0, "output": 100.0}]}}
+    hosted = {"cost": {"price": {"input": 2.0, "output": 10.0}}}
+    found = compare([make("a", 100, config=rented), make("bb", 100, config=hosted)])
+    listed, measured = found.self_hosting
+    assert (listed.against, measured.other) == ("a/b", "B")
+    assert measured.api_per_session == pytest.approx(0.00026)
+    assert measured.sessions_per_hour == pytest.approx(3.6 / 0.00026)
+    assert measured.utilisation == pytest.approx(3.6 / 9.36, rel=0.02)
+    assert listed.utilisation == pytest.approx(measured.utilisation / 10, rel=1e-6)
+    for told in (telling.text(found), telling.markdown(found)):
+        assert "Own hardware against hosted models" in told and "B: m" in told and "$0.00026" in told
+    assert row(found, "cost.per_session").versus[0].ratio is not None
+    dear = compare([make("ccc", 100, config={"cost": {"gpu_hour": 36.0}}), make("dddd", 100, config=hosted)])
+    assert re.search(r"never \(38\d %\)", telling.text(dear))
+
+
+def test_money_of_several_currencies_is_not_compared(make: Make) -> None:
+    ours, theirs = ({"cost": {"gpu_hour": 1.0, "currency": currency}} for currency in ("USD", "EUR"))
+    found = compare([make("a", 100, config=ours), make("bb", 100, config=theirs)])
+    assert not [one.term for one in found.rows if one.term.startswith("cost.")]
+    assert "USD, EUR" in telling.text(found)
 
 
 def test_open_against_closed_load_is_refused_always(make: Make) -> None:

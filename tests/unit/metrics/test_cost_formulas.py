@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness import hourly
 from harness.metrics import cost_formulas as formulas
 from harness.metrics.apportion import apportion, page_times
 from harness.metrics.cost_age import latest_day, price_findings
@@ -23,7 +24,7 @@ from harness.metrics.cost_age import latest_day, price_findings
     ],
 )
 def test_capital_recovery(interest: float, years: float, wanted: float) -> None:
-    assert formulas.capital_recovery(interest, years) == pytest.approx(wanted, rel=1e-9)
+    assert hourly.capital_recovery(interest, years) == pytest.approx(wanted, rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_capital_recovery(interest: float, years: float, wanted: float) -> None:
 def test_hardware_hour(
     capex: float, interest: float, years: float, residual: float, availability: float, wanted: float
 ) -> None:
-    assert formulas.hardware_hour(capex, interest, years, residual, availability) == pytest.approx(wanted, rel=1e-6)
+    assert hourly.hardware_hour(capex, interest, years, residual, availability) == pytest.approx(wanted, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -56,11 +57,11 @@ def test_hardware_hour(
     ],
 )
 def test_electricity_hour(kw: float, pue: float, kwh_price: float, wanted: float) -> None:
-    assert formulas.electricity_hour(kw, pue, kwh_price) == pytest.approx(wanted)
+    assert hourly.electricity_hour(kw, pue, kwh_price) == pytest.approx(wanted)
 
 
 def test_opex_hour() -> None:
-    assert formulas.opex_hour(8760, 0.5) == pytest.approx(2.0)  # 8,760 a year over 4,380 hours
+    assert hourly.opex_hour(8760, 0.5) == pytest.approx(2.0)  # 8,760 a year over 4,380 hours
 
 
 @pytest.mark.parametrize(

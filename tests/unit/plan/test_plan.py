@@ -205,7 +205,7 @@ def test_explanation_adds_up() -> None:
     assert told.longest_prompt == max(node.input_tokens for node in nodes)
     assert told.requests_per_session == pytest.approx(len(nodes) / 50)
     assert told.cost_ceiling == pytest.approx((2 * told.input_tokens + 10 * told.output_tokens) / 1e6)
-    assert told.gpu_cost is None
+    assert told.per_hour is told.hardware_cost is None
     assert made.arrivals_ns is not None and told.duration_s == pytest.approx(made.arrivals_ns[-1] / S)
     assert [start.session for start in told.first] == [f"s{index:07d}" for index in range(10)]
     assert told.first[3].at_s == pytest.approx(made.arrivals_ns[3] / S)
@@ -215,13 +215,25 @@ def test_explanation_adds_up() -> None:
 def test_explanation_of_what_only_time_bounds() -> None:
     told = explain(plan({"concurrency": 3, "duration": "30m"}, cost={"gpu_hour": 4, "gpus": 2}))
     assert told.sessions is told.requests is told.input_tokens is told.output_tokens is told.cost_ceiling is None
-    assert told.duration_s == 1800 and told.gpu_cost == pytest.approx(4.0)
+    assert told.duration_s == 1800 and told.hardware_cost == pytest.approx(4.0)
     assert told.requests_per_session is not None and told.requests_per_session > 1
     assert len(told.first) == 3
     unbounded = explain(plan({"concurrency": 3, "sessions": 9}, cost={"gpu_hour": 4}))
-    assert unbounded.duration_s is None and unbounded.gpu_cost is None
+    assert unbounded.duration_s is None and unbounded.hardware_cost is None and unbounded.per_hour == 4
     price = {"price": {"input": 1, "output": 1}}
-    assert explain(plan({"concurrency": 3}, cost=price)).cost_ceiling is None
+    by_price = explain(plan({"concurrency": 3}, cost=price))
+    assert by_price.cost_ceiling is None and by_price.session_cost_ceiling == pytest.approx(
+        (by_price.input_tokens_per_session + by_price.output_tokens_per_session) / 1e6
+    )
+
+
+def test_the_cost_of_an_owned_box_is_bounded_by_the_duration() -> None:
+    """8,760 over a year without interest is 1 an hour, 0.5 kW x 1.2 x 0.5 another 0.3: 0.65 for half an hour. Without
+    its power it is 0.5."""
+    owned = {"capex": 8760, "life_years": 1, "interest": 0, "pue": 1.2, "kwh_price": 0.5}
+    told = explain(plan({"concurrency": 3, "duration": "30m"}, cost={"owned": owned | {"kw": 0.5}}))
+    assert (told.per_hour, told.hardware_cost) == pytest.approx((1.3, 0.65))
+    assert explain(plan({"rate": 1, "duration": "30m"}, cost={"owned": owned})).hardware_cost < 0.5 + 1e-9
 
 
 def test_explanation_scales_up_from_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +294,7 @@ def test_harness_plan_as_json() -> None:
 @pytest.mark.parametrize(
     ("overrides", "wanted"),
     [
-        ([], ["a session", "first arrivals", "the GPUs until the last session starts", "harness run quickstart"]),
+        ([], ["a session", "first arrivals", "until the last session starts ($2.00 an hour", "harness run quickstart"]),
         (["load.rate=", "load.arrivals=", "load.concurrency=2"], ["as many as the time allows", "at most 25.0 s", "first sessions"]),
         (["load.rate=", "load.arrivals=", "load.concurrency=2", "load.duration=", "load.sessions=5"], ["ends with the sessions"]),
         (["cost={price: {input: 1, output: 2}}"], ["at most $", "if no input is cached"]),

@@ -11,9 +11,10 @@ import numpy as np
 from harness.judge.expression import Expression
 from harness.metrics.analysis import Analysis
 from harness.metrics.catalogue import METRICS, scalar
-from harness.metrics.distribution import quantile_interval, tail_samples
+from harness.metrics.dependence import Dependence
+from harness.metrics.exceedance import surely_below
 from harness.metrics.goodput import Limit
-from harness.metrics.intervals import Z95, mean_bounds, share_bounds
+from harness.metrics.intervals import Z95, mean_bounds, quantile_bounds, share_bounds
 from harness.metrics.quantiles import quantile, sample_floor
 from harness.metrics.samples import Values
 from harness.metrics.summary import SloResult, SloVerdict
@@ -89,10 +90,7 @@ def estimate(expression: Expression, analysis: Analysis) -> Estimate:
     if expression.quantile is not None:
         below = expression.operator in {"<", "<="}
         values, missed = analysis.samples.with_misses(expression.metric, labels, math.inf if below else -math.inf)
-        found = _percentile(values, expression.quantile, missed)
-        if below and found.high is None and found.value is not None:
-            return _by_misses(found, values, expression.quantile, expression.limit)
-        return found
+        return _percentile(values, expression.quantile, missed, expression.limit, below=below)
     values = analysis.samples.values(expression.metric, labels)
     if not len(values):
         return Estimate(reason="not measured: no such request or session succeeded in the window")
@@ -108,35 +106,36 @@ def estimate(expression: Expression, analysis: Analysis) -> Estimate:
     return Estimate(value=float(values.min() if expression.stat == "min" else values.max()), exact=True)
 
 
-def _percentile(values: Values, q: float, missed: int) -> Estimate:
+def _percentile(values: Values, q: float, missed: int, limit: float, *, below: bool) -> Estimate:
     if not len(values):
         return Estimate(reason="not measured: no such request or session ended in the window")
     floor = sample_floor(q)
     if len(values) < floor:
         return Estimate(reason=f"too few samples: needs {floor}, has {len(values)}")
     ordered = np.sort(values)
-    middle = quantile(ordered, q)
-    low, high = quantile_interval(values, ordered, q)
+    n_eff = Dependence(values, ordered).samples(q)
+    low, high = quantile_bounds(ordered, q, n_eff)
     reason = f"{missed} of {len(values)} failed and count as misses" if missed else ""
-    if low is None or high is None:
-        far = max(q, 1 - q)
-        needed = math.ceil(Z95**2 * far / (1 - far))
-        n_eff = tail_samples(values, ordered, q)
-        reason = f"needs {needed} independent samples for an interval, has {n_eff:.0f}" + (f"; {reason}" * bool(reason))
-    return Estimate(value=middle, low=low, high=high, reason=reason)
-
-
-def _by_misses(found: Estimate, values: Values, q: float, limit: float) -> Estimate:
-    """Where the sample is too small for an interval of the percentile, it may still be large enough to bound how many
-    exceed the limit: with so few misses among so many independent samples the percentile is below it with 95 %
-    confidence [MLPerf early stopping: I_p(n-t, t+1) <= 1-c]."""
-    independent = tail_samples(values, np.sort(values), q)
-    over = int((values > limit).sum())
-    misses = math.ceil(over * min(1.0, independent / len(values)))
-    if independent < sample_floor(q, misses):
+    found = Estimate(value=quantile(ordered, q), low=low, high=high, reason=reason)
+    if low is not None and high is not None:
         return found
-    reason = f"{over} of {len(values)} over the limit: enough samples for this verdict, too few for an interval"
-    return msgspec.structs.replace(found, low=None, high=limit, reason=reason)  # no interval: only which side
+    if (high if below else low) is None and math.isfinite(limit):
+        over = int((values > limit).sum() if below else (values < limit).sum())
+        if surely_below(over, len(values), n_eff, q if below else 1 - q):
+            return _kept(found, limit, over, len(values), below=below)
+    far = max(q, 1 - q)
+    needed = math.ceil(Z95**2 * far / (1 - far))
+    why = f"needs {needed} independent samples for an interval, has {n_eff:.0f}" + (f"; {reason}" * bool(reason))
+    return msgspec.structs.replace(found, reason=why)
+
+
+def _kept(found: Estimate, limit: float, over: int, n: int, *, below: bool) -> Estimate:
+    """Where the sample is too small for an interval of the percentile, it may still be large enough to bound how many
+    miss the limit. There is no interval then: only on which side the percentile lies."""
+    side = "over" if below else "under"
+    reason = f"{over} of {n} {side} the limit: enough samples for this verdict, too few for an interval"
+    bounds = (None, limit) if below else (limit, None)
+    return msgspec.structs.replace(found, low=bounds[0], high=bounds[1], reason=reason)
 
 
 def _scalar(name: str, analysis: Analysis) -> Estimate:

@@ -40,18 +40,26 @@ def effective_samples(series: NDArray[Any]) -> float:
 
 def _correlation_time(series: NDArray[np.float64]) -> float:
     """1 + 2 sum rho_k over the initial positive sequence; at least 1 / n."""
+    return max(float(2 * positive_sequence(autocorrelation(series)).sum() - 1), 1 / len(series))
+
+
+def autocorrelation(series: NDArray[np.float64]) -> NDArray[np.float64]:
+    """rho_k of a series for k = 0 to n - 1, each over all n (so that it fades). 1 alone for a constant series."""
     n = len(series)
     centred = series - series.mean()
     length = 1 << (2 * n - 1).bit_length()
     spectrum = np.fft.rfft(centred, length)
     covariance = np.fft.irfft(spectrum * np.conj(spectrum), length)[:n]
-    if covariance[0] <= 0:
-        return 1.0
-    rho = covariance / covariance[0]
-    pairs = rho[: n // 2 * 2].reshape(-1, 2).sum(axis=1)
-    negative = np.flatnonzero(pairs <= 0)
-    kept = pairs[: negative[0]] if len(negative) else pairs
-    return max(float(2 * kept.sum() - 1), 1 / n)
+    return covariance / covariance[0] if covariance[0] > 0 else np.ones(1)
+
+
+def positive_sequence(rho: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The part of an autocorrelation before its first adjacent pair whose sum is not positive (Geyer 1992)."""
+    pairs = rho[: max(len(rho) // 2 * 2, 2)]
+    if len(pairs) < 2:
+        return rho
+    negative = np.flatnonzero(pairs.reshape(-1, 2).sum(axis=1) <= 0)
+    return pairs[: 2 * negative[0]] if len(negative) else pairs
 
 
 def quantile_bounds(ordered: NDArray[Any], q: float, n_eff: float) -> tuple[float | None, float | None]:

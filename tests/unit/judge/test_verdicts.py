@@ -265,10 +265,23 @@ def test_a_config_that_cannot_be_understood_is_told(tmp_path: Path) -> None:
 def test_a_verdict_from_few_misses_tells_no_interval() -> None:
     """70 samples that do not resemble their neighbours: too few for an interval of p95 (73), but enough to bound how
     many exceed the limit (59)."""
-    mixed = [10 + (index * 37 % 70) / 7 for index in range(70)]
+    mixed = np.random.default_rng(2).permutation(10 + np.arange(70) / 7).tolist()
     steady = analyse_records(calls(mixed), manifest(), Terms())
     (told,) = [judge_slo(expression, steady) for expression in parse_all(["ttft.p95 < 500ms"])]
     assert (told.verdict, told.ci95) == ("pass", None)
     assert "0 of 70 over the limit" in told.reason
     (over,) = [judge_slo(expression, steady) for expression in parse_all(["ttft.p95 < 18ms"])]
     assert over.verdict != "pass"
+
+
+def test_few_misses_decide_a_lower_limit_too() -> None:
+    """Interactivity is 1 / tpot, 89 to 100 tokens/s: its p5 is surely above 50, and not above 99."""
+    records = calls([10.0] * 70)
+    for index, one in enumerate(records):
+        assert one.first_token_ns is not None
+        one.last_token_ns = one.first_token_ns + (50 + index * 37 % 7) * MS
+    analysis = analysis_of(records)
+    told = judged(analysis, "interactivity.p5 > 50")
+    assert (told.verdict, told.ci95) == ("pass", None)
+    assert "0 of 70 under the limit" in told.reason
+    assert judged(analysis, "interactivity.p5 > 99").verdict == "fail"

@@ -71,8 +71,9 @@ class LlamaCpp(Served):
             yield params
 
     def command(self, launch_: Launch) -> list[str]:
-        """llama-server tells its metrics; llama-cpp-python does not cut off one answer for the next."""
-        named = self.params.model
+        """llama-server tells its metrics; llama-cpp-python does not cut off one answer for the next. A model without a
+        name is called as its file is: the servers would tell the whole path."""
+        named = self.params.model or (Path(launch_.model).stem if launch_.model else None)
         if self.params.server == "llama-server":
             alias = ["--alias", named] if named and not {"--alias", "-a"} & set(launch_.args) else []
             return [self._binary(), "--model", "{model}", "--metrics", *alias]

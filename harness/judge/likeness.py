@@ -14,6 +14,7 @@ _PLANNED = ("concurrency", "rate", "arrivals", "cv", "trace", "time_scale", "ram
 _OWN = ("name", "seed", "sweep", "slo", "gate")  # of the experiment: these change no measurement
 _MACHINE = ("processor", "cores", "memory_bytes", "system", "python")
 _ENGINE = ("engine", "engine_version", "model", "backend")
+_LONGEST = 160  # characters of a value
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,4 +102,5 @@ def _between(ours: Any, theirs: Any, where: str, path: str = "") -> Iterator[Dif
 def _word(value: Any) -> str:
     if value is None:
         return "not set"
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    told = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return told if len(told) <= _LONGEST else f"{told[: _LONGEST - 1]}…"

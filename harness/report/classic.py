@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from harness.judge.breakeven import SelfHosting
 from harness.metrics.classic import ClassicRow
@@ -44,7 +45,7 @@ def hosted(rows: Sequence[SelfHosting]) -> list[list[str]]:
 def _row(row: ClassicRow) -> list[str]:
     load = DASH if row.rate is None else f"{format_number(row.rate)}/s"
     return [
-        clean(row.model, 60),
+        clean(PurePath(row.model).name if row.model.startswith("/") else row.model, 60),
         clean(row.optimisation, 60),
         load if row.concurrency is None else str(row.concurrency),
         format_number(row.tokens_per_s),

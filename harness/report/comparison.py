@@ -11,15 +11,22 @@ from harness.judge.slo import Estimate
 from harness.report.classic import HOSTED_NOTE, classic, classic_note, hosted
 from harness.report.figures import DASH, amount, clean, spread
 from harness.report.markup import escape
+from harness.units import format_number
 
 _MARKS = {"better": "✓ better", "worse": "✗ worse", "changed": "· changed", "unclear": "· no difference shown"}
 _EFFECT = "effect is Cliff's delta in a word, over all values: negligible < 0.15 < small < 0.33 < medium < 0.47 < large"
+_MANIFOLD = 10.0
 
 
 def change(found: Ratio | None) -> str:
-    """`+11.8 %  (+9.1 … +14.6 %)`: a ratio as a change, with its interval where it has one."""
+    """`+11.8 %  (+9.1 … +14.6 %)`: a ratio as a change, with its interval where it has one. `× 12.3  (11.0 … 13.8)`
+    where it is tenfold or more."""
     if found is None:
         return DASH
+    if found.value >= _MANIFOLD:
+        bounds = () if found.low is None or found.high is None else (found.low, found.high)
+        told = f"× {format_number(found.value)}"
+        return f"{told}  ({' … '.join(map(format_number, bounds))})" if bounds else told
     told = percent(found.value)
     if found.low is None or found.high is None:
         return f"{told} %"
@@ -51,12 +58,12 @@ def figure(found: Estimate, unit: str) -> str:
     return f"{told} {spread(found.value, (found.low, found.high), unit)}"
 
 
-def table(rows: Sequence[Sequence[str]], *, right: int = 0) -> Iterator[str]:
-    """Cells in columns, two spaces apart; the first `right` columns after the first are set to the right."""
+def table(rows: Sequence[Sequence[str]], *, right: int = 0, left: int = 0) -> Iterator[str]:
+    """Cells in columns, two spaces apart; after the first column and `left` more, `right` are set to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [
-            cell.rjust(width) if 0 < column <= right else cell.ljust(width)
+            cell.rjust(width) if left < column <= left + right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield f" {'  '.join(cells)}".rstrip()
@@ -121,14 +128,14 @@ def _text(comparison: Comparison) -> Iterator[str]:
         yield ""
         yield from table(_rows(comparison), right=len(comparison.runs))
     yield from ("", " Speed and memory")
-    yield from table(_classic(comparison))
+    yield from table(_classic(comparison), left=2, right=4)
     if comparison.self_hosting:
         yield from ("", " Own hardware against hosted models")
-        yield from table(hosted(comparison.self_hosting))
+        yield from table(hosted(comparison.self_hosting), left=1, right=5)
     for label, found in _labelled(comparison, comparison.differences):
         yield ""
         yield f" What differs from A to {label}{'' if found else ': nothing that is known'}"
-        yield from (f" · {clean(difference.told())}" for difference in found)
+        yield from (f" · {clean(difference.told()}" for difference in found)
     yield ""
     yield from (f" {note}." for note in _notes(comparison))
 
@@ -149,7 +156,7 @@ def _markdown(comparison: Comparison) -> Iterator[str]:
         yield from ("", "### Own hardware against hosted models", "", *markdown_table(hosted(comparison.self_hosting)))
     for label, found in _labelled(comparison, comparison.differences):
         yield from ("", f"### What differs from A to {label}", "")
-        yield from (f"- {escape(clean(difference.told()))}" for difference in found)
+        yield from (f"- {escape(clean(difference.told())}" for difference in found)
         if not found:
             yield "Nothing that is known."
     yield from ("", " ".join(f"{note}." for note in _notes(comparison)))

@@ -137,6 +137,8 @@ def test_looking_changes_nothing() -> None:
 def test_llama_server_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     words = command("llamacpp", {"model": "m.gguf", "args": ["-np", "4"]}, binary="ls", model="tiny")
     assert words == ["ls", "--model", "m.gguf", "--metrics", "--alias", "tiny", "-np", "4", *ADDRESS]
+    words = command("llamacpp", {"model": "/m/Llama-3.1-8B-Q4_K_M.gguf"}, binary="ls")
+    assert words[4:6] == ["--alias", "Llama-3.1-8B-Q4_K_M"]
     monkeypatch.setenv("LLAMA_SERVER", "/opt/ls")
     assert command("llamacpp", {"model": "m.gguf", "args": ["-a", "x"]}, model="tiny")[:5] == [
         *("/opt/ls", "--model", "m.gguf", "--metrics", "-a")

@@ -14,6 +14,7 @@ import yaml
 
 from harness.errors import ExpressionError, ResultsError, UsageError
 from harness.judge.comparison import Comparison, Row, compare, side_by_side, superiority
+from harness.judge.contrast import Ratio
 from harness.judge.expression import parse_all
 from harness.judge.regression import DRIFT, GateReport, judge
 from harness.judge.subject import Subject, open_subject, store
@@ -154,6 +155,20 @@ def test_memory_in_the_classic_table(gigabytes: float | None, of: Any, told: str
     assert classic_cells(["A"], [row])[1] == ["A", "m", "", "1", "1.00", "–", told]
     whose = {"processes": "peak of the engine's processes", "GPUs": "peak of all GPUs", None: "was not measured"}
     assert whose[of] in classic_note([row])
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (Ratio(value=1.118, low=1.091, high=1.146), "+11.8 %  (+9.1 … +14.6 %)"),
+        (Ratio(value=0.5), "−50.0 %"),
+        (Ratio(value=4401.877), "× 4\u202f400"),  # an API against a box under a desk: no percentage to read
+        (Ratio(value=12.34, low=9.0, high=15.0), "× 12.3  (9.00 … 15.0)"),
+        (None, "–"),
+    ],
+)
+def test_a_change_in_words(found: Ratio | None, told: str) -> None:
+    assert telling.change(found) == told
 
 
 def test_own_hardware_against_hosted_models(make: Make) -> None:

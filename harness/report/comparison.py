@@ -135,7 +135,7 @@ def _text(comparison: Comparison) -> Iterator[str]:
     for label, found in _labelled(comparison, comparison.differences):
         yield ""
         yield f" What differs from A to {label}{'' if found else ': nothing that is known'}"
-        yield from (f" · {clean(difference.told()}" for difference in found)
+        yield from (f" · {clean(difference.told())}" for difference in found)
     yield ""
     yield from (f" {note}." for note in _notes(comparison))
 
@@ -156,7 +156,7 @@ def _markdown(comparison: Comparison) -> Iterator[str]:
         yield from ("", "### Own hardware against hosted models", "", *markdown_table(hosted(comparison.self_hosting)))
     for label, found in _labelled(comparison, comparison.differences):
         yield from ("", f"### What differs from A to {label}", "")
-        yield from (f"- {escape(clean(difference.told())}" for difference in found)
+        yield from (f"- {escape(clean(difference.told()))}" for difference in found)
         if not found:
             yield "Nothing that is known."
     yield from ("", " ".join(f"{note}." for note in _notes(comparison)))

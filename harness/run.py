@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import signal
 import sys
@@ -18,18 +17,23 @@ import msgspec
 
 from harness import __version__, registry
 from harness.backends.protocol import Launches
+from harness.clock import now_ns
 from harness.config import BackendConfig, Experiment
 from harness.config.load import resolved
 from harness.errors import ExitCode
 from harness.judge.evaluate import evaluate
 from harness.judge.expression import parse_all
 from harness.judge.verdict import exit_code
-from harness.live.progress import Goal
+from harness.live.progress import Goal, is_live
 from harness.live.view import LiveView
-from harness.load.fleet import Fleet, auto_workers
-from harness.load.messages import WorkerSpec
+from harness.load.appointment import Appointment
+from harness.load.briefing import worker_specs
+from harness.load.fleet import Fleet
 from harness.load.opening import with_secrets
-from harness.load.reach import Reached, reach
+from harness.load.reach import reach
+from harness.load.reached import Reached
+from harness.load.staffing import staff
+from harness.load.wire import IN_PROCESS
 from harness.metrics.analysis import Analysis
 from harness.plan import Plan, make_plan
 from harness.records import calibration
@@ -41,9 +45,10 @@ from harness.records.snapshot import Snapshot
 from harness.report.outputs import Outputs
 from harness.telemetry.sampler import Telemetry
 from harness.telemetry.source import Engine
+from harness.units import NS_PER_S, format_duration
 
 if TYPE_CHECKING:
-    from harness.live.exporter import Exporter
+    from harness.live.serving import Serving
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +74,13 @@ def run(
     out: Path = Path("results"),
     outputs: Outputs | None = None,
     quiet: bool = False,
-    exporter: Exporter | None = None,
+    serving: Serving | None = None,
+    appointment: Appointment | None = None,
 ) -> Outcome:
-    """Run one experiment to its end. An `exporter` is told how it goes.
+    """Run one experiment to its end. Whoever is `serving` is told how it goes.
+
+    By `appointment` the load starts at that instant, and is one shard of the plan where it says so: its figures are
+    of that share, so it is not judged by the SLOs of the whole.
 
     Raises:
         UsageError: something is wrong with what was asked; nothing was sent.
@@ -79,30 +88,55 @@ def run(
     """
     parse_all([*experiment.slo, *experiment.gate])  # a typing error costs no run
     plan = make_plan(experiment)
+    appointment = appointment or Appointment()
+    appointment.check(plan)
     with _new_folder(out, experiment.name) as folder, _launched(experiment, folder) as (params, engine):
-        size = auto_workers(experiment.load.workers, experiment.load.concurrency)
-        with Fleet(size) as fleet:  # the workers import while we reach the target
+        slots, in_process = appointment.slots(plan), params.url is None
+        with staff(experiment.load, slots, in_process=in_process) as fleet:  # they import while we reach the target
             reached = reach(experiment, params, prepare=True)
             if engine is not None:
                 reached.target.pid, fleet.watch = engine.pid, engine.ended
             manifest = _manifest(folder, plan, reached)
+            appointment.note(manifest, plan)
             write_whole(folder.experiment, resolved(experiment).encode())
             folder.write_manifest(manifest)
-            fleet.brief(_specs(folder, experiment, params, reached, size))
+            loaded = fleet.brief(worker_specs(folder, plan, params, reached, fleet.size, appointment))
+            if loaded is not None:
+                reached = _note_loaded(loaded, fleet, folder, manifest)
             steal = StealMeter()
-            if exporter is not None:
-                exporter.describe(folder.id, _goal(plan, reached))
+            goal = _goal(plan, reached, workers=fleet.size)
+            if serving is not None:
+                serving.describe(folder.id, goal)
             with _telemetry(experiment, params, reached, folder) as telemetry:
-                reports = _play(fleet, plan, reached, telemetry, exporter, quiet=quiet)
+                at_ns = appointment.start_ns()
+                reports = _play(fleet, plan, goal, telemetry, serving, quiet=quiet, at_ns=at_ns)
             stolen = steal.share()
+            manifest.clock |= fleet.facts()
     if fleet.engine_ended is not None:
         _mourn(fleet.engine_ended, reports)
     manifest.clock["t0_monotonic_ns"] = fleet.t0_ns
     _close(folder, manifest, plan, reports, stolen)
+    return finish(folder, outputs)
+
+
+def finish(folder: RunFolder, outputs: Outputs | None = None) -> Outcome:
+    """From the records of a run to its outcome, with the reports that were asked for.
+
+    Raises:
+        ResultsError: the folder cannot be read or written.
+    """
     analysis = conclude(folder)
     (outputs or Outputs()).write(analysis)
-    code = ExitCode.INTERRUPTED if manifest.interrupted else exit_code(analysis.summary)
-    return Outcome(folder=folder, analysis=analysis, exit_code=code)
+    return Outcome(folder=folder, analysis=analysis, exit_code=_exit_code(analysis))
+
+
+def _exit_code(analysis: Analysis) -> ExitCode:
+    manifest, summary = analysis.manifest, analysis.summary
+    if manifest.interrupted:
+        return ExitCode.INTERRUPTED
+    if manifest.shard is not None:
+        return ExitCode.INVALID if summary.validity.verdict == "invalid" else ExitCode.PASSED
+    return exit_code(summary)
 
 
 def conclude(folder: RunFolder) -> Analysis:
@@ -129,7 +163,7 @@ def _new_folder(out: Path, name: str) -> Iterator[RunFolder]:
     try:
         yield folder
     except BaseException:
-        if not folder.records():
+        if not any(path.stat().st_size for path in folder.records()):
             shutil.rmtree(folder.path, ignore_errors=True)
         raise
 
@@ -156,40 +190,30 @@ def _manifest(folder: RunFolder, plan: Plan, reached: Reached) -> Manifest:
         packages=packages(),
         target=msgspec.to_builtins(reached.target),
         settings={"keeps_connections": reached.keeps_connections},
-        calibration=calibration.read(),
+        calibration=None if reached.endpoint.url == IN_PROCESS else calibration.read(),  # of the wire
         text_calibration=msgspec.to_builtins(reached.calibration),
-        clock={"kernel_stamps": experiment.load.kernel_stamps and experiment.load.wire == "harness"},
+        clock={
+            "kernel_stamps": experiment.load.kernel_stamps
+            and experiment.load.wire == "harness"
+            and reached.endpoint.url != IN_PROCESS
+        },
     )
 
 
-def _specs(
-    folder: RunFolder, experiment: Experiment, params: BackendConfig, reached: Reached, size: int
-) -> list[WorkerSpec]:
-    """What each worker is told. All of them share one nonce, so that shared prompts stay shared."""
-    nonce = secrets.token_hex(8) if experiment.workload.nonce else ""
-    asked = experiment.model_copy(update={"backend": params})
-    return [
-        WorkerSpec(
-            experiment=asked.model_dump(mode="json"),
-            shard=shard,
-            shards=size,
-            target=reached.target,
-            endpoint=reached.endpoint,
-            run_id=folder.id.rsplit("-", 1)[-1],
-            records_path=str(folder.records_of(shard)),
-            text_calibration=msgspec.to_builtins(reached.calibration),
-            run_nonce=nonce,
-            warm_connections=reached.keeps_connections,
-        )
-        for shard in range(size)
-    ]
+def _note_loaded(reached: Reached, fleet: Fleet, folder: RunFolder, manifest: Manifest) -> Reached:
+    """The worker has loaded an engine of its own and reached it: the manifest can tell now."""
+    reached.target.pid = fleet.pids[0]
+    manifest.target = msgspec.to_builtins(reached.target)
+    manifest.text_calibration = msgspec.to_builtins(reached.calibration)
+    folder.write_manifest(manifest)
+    return reached
 
 
 def _telemetry(experiment: Experiment, params: BackendConfig, reached: Reached, folder: RunFolder) -> Telemetry:
     """What is sampled beside the load, from now on; it is written as soon as the load has a start."""
     endpoint, _ = with_secrets(reached.endpoint, params)
     engine = Engine(
-        url=endpoint.url,
+        url="" if endpoint.url == IN_PROCESS else endpoint.url,
         headers=endpoint.headers,
         verify=params.verify,
         pid=reached.target.pid,
@@ -199,16 +223,25 @@ def _telemetry(experiment: Experiment, params: BackendConfig, reached: Reached, 
 
 
 def _play(
-    fleet: Fleet, plan: Plan, reached: Reached, telemetry: Telemetry, exporter: Exporter | None, *, quiet: bool
+    fleet: Fleet,
+    plan: Plan,
+    goal: Goal,
+    telemetry: Telemetry,
+    serving: Serving | None,
+    *,
+    quiet: bool,
+    at_ns: int | None,
 ) -> list[WorkerReport]:
     """Run the load with the live view. Ctrl-C drains, a second one stops; both keep what was measured."""
-    with LiveView(_goal(plan, reached), quiet=quiet) as view:
+    with LiveView(goal, quiet=quiet, page=serving.page if serving else None) as view:
+        if at_ns is not None:
+            view.say(f"ready; the load starts in {format_duration(max(0, at_ns - now_ns()) / NS_PER_S)}")
 
         def tick(snapshots: list[Snapshot], t_ns: int) -> None:
             telemetry.start(fleet.t0_ns)
-            view.update(snapshots, t_ns)
-            if exporter is not None:
-                exporter.update(snapshots)
+            view.update(snapshots, t_ns, telemetry.latest())
+            if serving is not None:
+                serving.update(snapshots)
 
         def interrupted(_signal: int, _frame: FrameType | None) -> None:
             fleet.stop()
@@ -220,7 +253,7 @@ def _play(
 
         previous = signal.signal(signal.SIGINT, interrupted), signal.signal(signal.SIGTERM, ended)
         try:
-            return fleet.play(tick, drain_s=plan.experiment.load.drain)
+            return fleet.play(tick, drain_s=plan.experiment.load.drain, at_ns=at_ns)
         finally:
             signal.signal(signal.SIGINT, previous[0])
             signal.signal(signal.SIGTERM, previous[1])
@@ -236,18 +269,20 @@ def _mourn(words: str, reports: list[WorkerReport]) -> None:
         report.interrupted = False  # nobody interrupted it
 
 
-def _goal(plan: Plan, reached: Reached) -> Goal:
+def _goal(plan: Plan, reached: Reached, *, workers: int) -> Goal:
+    """What whoever watches is told beside the figures."""
     target = reached.target
+    slos = parse_all(plan.experiment.slo)
+    told = [slo for slo in slos if slo.operator in ("<", "<=") and not slo.labels and is_live(slo.metric, slo.quantile)]
+    ceiling = calibration.ceiling(calibration.read())
     return Goal(
         name=plan.experiment.name,
         target=" · ".join(part for part in (target.engine, target.model, target.url) if part),
         sessions=plan.sessions,
-        duration_s=None if plan.start_limit_ns is None else plan.start_limit_ns / 1e9,
-        limits={
-            f"{slo.metric}.{slo.stat}": slo.limit
-            for slo in parse_all(plan.experiment.slo)
-            if slo.quantile and slo.operator in ("<", "<=") and not slo.labels
-        },
+        duration_s=None if plan.start_limit_ns is None else plan.start_limit_ns / NS_PER_S,
+        limits={slo.metric + (f".{slo.stat}" if slo.stat else ""): slo.limit for slo in told},
+        later=tuple(slo.text for slo in slos if slo not in told),
+        ceiling=ceiling * workers if ceiling else None,
         simulated=target.simulated,
     )
 

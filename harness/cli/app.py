@@ -13,6 +13,7 @@ from harness.cli.capacity import capacity
 from harness.cli.compare import compare
 from harness.cli.doctor import doctor
 from harness.cli.gate import gate
+from harness.cli.merge import merge
 from harness.cli.plan import plan
 from harness.cli.prices import prices
 from harness.cli.probe import probe
@@ -55,6 +56,7 @@ for verb in (
     plan,
     probe,
     report,
+    merge,
     compare,
     gate,
     ab,

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.errors import UsageError
+
 if TYPE_CHECKING:
-    from harness.live.exporter import Exporter
+    from harness.live.serving import Serving
 
 
 def run(
@@ -34,6 +36,20 @@ def run(
         typer.Option(min=0, max=65535, help="Serve live figures to Prometheus on this port; 0 takes a free one."),
     ] = None,
     metrics_host: Annotated[str, typer.Option(help="Address of --metrics-port.")] = "127.0.0.1",
+    live_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT",
+            help="Serve the live view as a web page, on the loopback unless a host is given; port 0 takes a free one.",
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Play only shard I of N (0/3, 1/3, 2/3); then harness merge.")
+    ] = None,
+    start_at: Annotated[
+        str | None,
+        typer.Option(metavar="T", help="Start the load at this instant: 2026-01-31T12:00:00Z, Unix seconds, or +20s."),
+    ] = None,
 ) -> None:
     """Run one experiment and judge it.
 
@@ -42,6 +58,8 @@ def run(
     Exit codes: 0 passed, 2 wrong config, 3 target unreachable, 4 run invalid, 10 SLO failed, 12 inconclusive.
     """
     if dry_run:
+        if shard is not None or start_at is not None:
+            raise UsageError("--dry-run tells of the whole plan", remedy="leave out --shard and --start-at")
         from harness.cli.plan import plan
 
         plan(config=config, override=override, seed=seed, json=json)
@@ -49,14 +67,18 @@ def run(
     overrides = list(override or ())
     if workers is not None:
         overrides.append(f"load.workers={workers}")
+    from harness.cli.appointed import appointment
     from harness.config.load import load
     from harness.report.outputs import Outputs
     from harness.run import run as run_experiment
 
+    when = appointment(shard, start_at)
     loaded = load(config, overrides, seed=seed)
     outputs = Outputs.parse(report or [])
-    with _exporter(metrics_port, metrics_host) as exporter:
-        outcome = run_experiment(loaded.experiment, out=out, outputs=outputs, quiet=quiet, exporter=exporter)
+    with _serving(metrics_port, metrics_host, live_url) as serving:
+        outcome = run_experiment(
+            loaded.experiment, out=out, outputs=outputs, quiet=quiet, serving=serving, appointment=when
+        )
     if json:
         sys.stdout.write(outcome.folder.summary.read_text(encoding="utf-8"))
     if not quiet:
@@ -64,12 +86,14 @@ def run(
     raise typer.Exit(int(outcome.exit_code))
 
 
-def _exporter(port: int | None, host: str) -> AbstractContextManager[Exporter | None]:
-    """The live figures over HTTP, where asked for. Opened before anything is sent, so that a busy port costs no run."""
-    if port is None:
+def _serving(port: int | None, host: str, live_url: str | None) -> AbstractContextManager[Serving | None]:
+    """What is served, where asked for. Opened before anything is sent, so that a busy port costs no run."""
+    if port is None and live_url is None:
         return nullcontext()
-    from harness.live.exporter import Exporter
+    from harness.live.serving import Serving, parse_address
 
-    exporter = Exporter(port, host)
-    print(f"harness: live figures on {exporter.url}", file=sys.stderr, flush=True)
-    return exporter
+    page = None if live_url is None else parse_address(live_url)
+    serving = Serving(metrics=None if port is None else (host, port), page=page)
+    for line in serving.told:
+        print(f"harness: {line}", file=sys.stderr, flush=True)
+    return serving

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from harness import registry
 from harness.config import references
+from harness.config.cluster import RayCluster
 from harness.config.cost import Cost
 from harness.config.section import Duration, Rate, Section, Share, Tokens
 from harness.errors import MissingExtra, UsageError
@@ -147,6 +148,8 @@ class LoadConfig(Section):
         default=None, description="... or after this long, whichever is first (60s if neither)"
     )
     workers: int | Literal["auto"] = Field(default="auto", description="Processes that make the load, or auto")
+    on: Literal["local", "ray"] = Field(default="local", description="Where they run: this machine, or a Ray cluster")
+    ray: RayCluster | None = Field(default=None, description="The cluster, where on is ray")
     timeout: Duration = Field(default=120.0, gt=0, description="Per request")
     error_budget: Share = Field(default=0.05, ge=0, le=1, description="More failures than this make the run invalid")
     wire: Literal["harness", "httpx"] = Field(default="harness", description="HTTP client: our own, or httpx")
@@ -196,6 +199,8 @@ class LoadConfig(Section):
         for key, owner in (("cv", "gamma"), ("trace", "trace"), ("time_scale", "trace")):
             if getattr(self, key) is not None and self.arrivals != owner:
                 raise ValueError(f"{key} means nothing without arrivals: {owner}")
+        if self.ray is not None and self.on != "ray":
+            raise ValueError("ray means nothing without on: ray")
         if self.time_scale is not None and self.trace is None:
             raise ValueError("time_scale is that of the file trace; a replay has workload.time_scale")
         return self

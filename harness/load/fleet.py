@@ -7,25 +7,25 @@ whatever happens to it; a worker that dies is reported, and the others go on.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
+from typing import Any
 
 from harness.clock import now_ns
 from harness.errors import ExitCode, HarnessError, TargetError, UsageError
-from harness.load import messages
-from harness.load.messages import Done, Failed, FromWorker, Ready, Start, Stop, Tick, WorkerSpec
+from harness.load.local import Local
+from harness.load.messages import Done, Failed, FromWorker, Ready, Tick, WorkerSpec
+from harness.load.placement import Placement, Seat
+from harness.load.reached import Reached
+from harness.load.wire import IN_PROCESS
 from harness.records.manifest import WorkerReport
 from harness.records.snapshot import Snapshot
 
 _READY_S = 120.0
-_LEAD_NS = 20_000_000  # from the word `start` to the start: time for it to reach every worker
-_STOP_S = 10.0
+_LOADED_S = 3600.0  # for a worker that loads an engine
+_HEADS_UP_NS = 1_000_000_000  # of a start by appointment: workers watch their own health from about then on
 
 OnTick = Callable[[list[Snapshot], int], None]
 
@@ -40,75 +40,40 @@ def auto_workers(wanted: int | str, concurrency: int | None) -> int:
     return count if concurrency is None else min(count, concurrency)
 
 
-class _Process:
-    """A worker's process and what it has said so far."""
+class _Member:
+    """A worker and what it has said so far."""
 
-    def __init__(self, index: int, inbox: SimpleQueue[tuple[int, FromWorker | None]]) -> None:
-        self.index = index
+    def __init__(self, index: int) -> None:
+        self.seat: Seat
+        self.number = index  # its number in the run
         self.snapshot: Snapshot | None = None
         self.report: WorkerReport | None = None
         self.gone = False
-        self._inbox = inbox
-        self._popen = subprocess.Popen(
-            [sys.executable, "-m", "harness.load.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # numpy's idle threads would share the worker's core
-        )
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    @property
-    def pid(self) -> int:
-        return self._popen.pid
-
-    def _listen(self) -> None:
-        assert self._popen.stdout is not None
-        for line in self._popen.stdout:
-            self._inbox.put((self.index, messages.decode_from_worker(line)))
-        self._inbox.put((self.index, None))
-
-    def say(self, data: bytes) -> None:
-        assert self._popen.stdin is not None
-        try:
-            self._popen.stdin.write(data + b"\n")
-            self._popen.stdin.flush()
-        except (BrokenPipeError, ValueError):
-            pass  # it is gone; the listener tells
-
-    def how_it_ended(self) -> str:
-        try:
-            code = self._popen.wait(1.0)
-        except subprocess.TimeoutExpired:
-            return "it closed its pipe but still runs"
-        return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-
-    def close(self) -> None:
-        """End it, politely at first."""
-        if self._popen.poll() is None:
-            self._popen.terminate()
-            try:
-                self._popen.wait(2.0)
-            except subprocess.TimeoutExpired:
-                self._popen.kill()
-                self._popen.wait()
-        for pipe in (self._popen.stdin, self._popen.stdout):
-            if pipe is not None:
-                with suppress(BrokenPipeError):  # what it was told and never read
-                    pipe.close()
 
 
 class Fleet:
     """The workers of one run. Use as a context manager: on exit no worker is left."""
 
-    def __init__(self, count: int) -> None:
-        self._inbox: SimpleQueue[tuple[int, FromWorker | None]] = SimpleQueue()
-        self._processes = [_Process(index, self._inbox) for index in range(count)]
+    def __init__(self, count: int, placement: Placement | None = None) -> None:
+        self._placement: Placement = placement or Local()
+        self._inbox: SimpleQueue[tuple[_Member, FromWorker | None]] = SimpleQueue()
+        self._members: list[_Member] = []
         self.t0_ns = 0
         self.watch: Callable[[], str | None] = lambda: None  # how the engine has ended; None while it runs
         self.engine_ended: str | None = None  # what `watch` said, once it did
         self._stops = 0
         self._stopped_ns = 0
+        try:
+            for index in range(count):
+                self._members.append(self._member(index))
+        except BaseException:
+            self.close()
+            raise
+
+    def _member(self, index: int) -> _Member:
+        member = _Member(index)
+        member.seat = self._placement.seat(index, lambda message: self._inbox.put((member, message)))
+        return member
 
     def __enter__(self) -> Fleet:
         return self
@@ -116,98 +81,120 @@ class Fleet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self._processes:
-            process.close()
+        self.close()
+
+    def close(self) -> None:
+        """End every worker that still runs."""
+        for member in self._members:
+            member.seat.close()
+        self._placement.close()
 
     @property
     def size(self) -> int:
-        return len(self._processes)
+        return len(self._members)
 
     @property
     def pids(self) -> list[int]:
-        return [process.pid for process in self._processes]
+        return [member.seat.pid for member in self._members]
 
-    def brief(self, specs: list[WorkerSpec]) -> None:
-        """Give each worker its spec and wait until all are ready.
+    def facts(self) -> dict[str, Any]:
+        """What the placement knows of its machines: for the manifest."""
+        return self._placement.facts()
+
+    def brief(self, specs: list[WorkerSpec]) -> Reached | None:
+        """Give each worker its spec and wait until all are ready. What a worker that holds its engine has reached.
 
         Raises:
             HarnessError: a worker could not get ready; its own message and exit code.
         """
-        for process, spec in zip(self._processes, specs, strict=True):
-            process.say(messages.encode(spec))
-        waiting = {process.index for process in self._processes}
-        deadline = time.monotonic() + _READY_S
+        for member, spec in zip(self._members, specs, strict=True):
+            member.number = spec.shard
+            member.seat.brief(spec)
+        waiting = {member.number for member in self._members}
+        patience_s = _LOADED_S if specs[0].endpoint.url == IN_PROCESS else _READY_S
+        deadline = time.monotonic() + patience_s
+        reached = None
         while waiting:
             try:
-                index, message = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+                member, message = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
             except Empty:
-                raise HarnessError(f"worker {min(waiting)} did not get ready within {_READY_S:g} s") from None
+                raise HarnessError(f"worker {min(waiting)} did not get ready within {patience_s:g} s") from None
             if isinstance(message, Failed):
                 raise _as_error(message)
             if message is None:
-                raise HarnessError(f"worker {index} ended before the start: {self._processes[index].how_it_ended()}")
+                raise HarnessError(f"worker {member.number} ended before the start: {member.seat.how_it_ended()}")
             if isinstance(message, Ready):
-                waiting.discard(index)
+                waiting.discard(member.number)
+                reached = reached or message.reached
+        self._placement.synchronise()
+        return reached
 
-    def play(self, on_tick: OnTick, *, drain_s: float = 30.0) -> list[WorkerReport]:
-        """Start all workers at one instant and wait until the last has ended.
+    def play(self, on_tick: OnTick, *, drain_s: float = 30.0, at_ns: int | None = None) -> list[WorkerReport]:
+        """Start all workers at one instant, `at_ns` or else as soon as may be, and wait until the last has ended.
 
         `on_tick` gets the newest snapshot of every worker a few times a second, and the time on the run's axis.
         After a first `stop`, what has not ended within `drain_s` is stopped too. Once `watch` says how the engine has
         ended, everything is stopped at once, and its words are kept in `engine_ended`.
         """
-        self.t0_ns = now_ns() + _LEAD_NS
-        for process in self._processes:
-            process.say(messages.encode(Start(at_ns=self.t0_ns)))
-        while any(process.report is None and not process.gone for process in self._processes):
-            try:
-                index, message = self._inbox.get(timeout=0.25)
-                self._take(self._processes[index], message)
-                while True:  # all that has come meanwhile: only the newest snapshots matter
-                    index, message = self._inbox.get_nowait()
-                    self._take(self._processes[index], message)
-            except Empty:
-                pass
+        self.t0_ns = now_ns() + self._placement.lead_ns if at_ns is None else at_ns
+        started = False
+        while any(member.report is None and not member.gone for member in self._members):
+            if not started and now_ns() >= self.t0_ns - _HEADS_UP_NS:
+                started = True
+                for member in self._members:
+                    member.seat.start(self.t0_ns)
+            self._listen()
             if self.engine_ended is None and (words := self.watch()) is not None:
                 self.engine_ended = words
                 self.stop()
                 self.stop()
             if self._stops == 1 and now_ns() - self._stopped_ns > drain_s * 1e9:
                 self.stop()
-            snapshots = [process.snapshot for process in self._processes if process.snapshot is not None]
+            snapshots = [member.snapshot for member in self._members if member.snapshot is not None]
             on_tick(snapshots, now_ns() - self.t0_ns)
-        return [process.report or self._dead(process) for process in self._processes]
+        return [member.report or _dead(member) for member in self._members]
 
-    def _take(self, process: _Process, message: FromWorker | None) -> None:
-        if isinstance(message, Tick):
-            process.snapshot = message.snapshot
-        elif isinstance(message, Done):
-            process.snapshot, process.report = message.snapshot, message.report
-        elif isinstance(message, Failed):
-            process.report = self._dead(process, message.message)
-        elif message is None:
-            process.gone = True
-
-    def _dead(self, process: _Process, words: str | None = None) -> WorkerReport:
-        """What is known of a worker that did not report: its last snapshot."""
-        last = process.snapshot or Snapshot(worker=process.index, t_ns=0)
-        return WorkerReport(
-            worker=process.index,
-            end_ns=last.t_ns,
-            sessions_started=last.sessions_started,
-            sessions_finished=last.sessions_done,
-            sessions_failed=last.sessions_failed,
-            requests=last.requests_sent,
-            died=words or process.how_it_ended(),
-            health=last.health,
-        )
+    def _listen(self) -> None:
+        """Wait a moment for messages, and take all that have come: only the newest snapshots matter."""
+        try:
+            _take(*self._inbox.get(timeout=0.25))
+            while True:
+                _take(*self._inbox.get_nowait())
+        except Empty:
+            pass
 
     def stop(self) -> None:
         """First call: drain. Second: now."""
         self._stops += 1
         self._stopped_ns = now_ns()
-        for process in self._processes:
-            process.say(messages.encode(Stop(drain=self._stops == 1)))
+        for member in self._members:
+            member.seat.stop(drain=self._stops == 1)
+
+
+def _take(member: _Member, message: FromWorker | None) -> None:
+    if isinstance(message, Tick):
+        member.snapshot = message.snapshot
+    elif isinstance(message, Done):
+        member.snapshot, member.report = message.snapshot, message.report
+    elif isinstance(message, Failed):
+        member.report = _dead(member, message.message)
+    elif message is None:
+        member.gone = True
+
+
+def _dead(member: _Member, words: str | None = None) -> WorkerReport:
+    """What is known of a worker that did not report: its last snapshot."""
+    last = member.snapshot or Snapshot(worker=member.number, t_ns=0)
+    return WorkerReport(
+        worker=member.number,
+        end_ns=last.t_ns,
+        sessions_started=last.sessions_started,
+        sessions_finished=last.sessions_done,
+        sessions_failed=last.sessions_failed,
+        requests=last.requests_sent,
+        died=words or member.seat.how_it_ended(),
+        health=last.health,
+    )
 
 
 def _as_error(message: Failed) -> HarnessError:

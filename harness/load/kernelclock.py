@@ -9,8 +9,9 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-import time
 from array import array
+
+from harness.clock import wall_offset_ns
 
 SO_TIMESTAMPNS = 35
 ANCILLARY_BYTES = socket.CMSG_SPACE(16) if hasattr(socket, "CMSG_SPACE") else 0
@@ -26,28 +27,14 @@ class KernelClock:
     def __init__(self) -> None:
         self.steps = 0  # steps of the wall clock seen
         self.delays_ns: array[int] = array("q")  # kernel stamp to our read, first and last of each answer
-        self.offset_ns = self._measure()
+        self.offset_ns = wall_offset_ns()
 
     def refresh(self) -> None:
         """Measure the offset again."""
-        offset = self._measure()
+        offset = wall_offset_ns()
         if abs(offset - self.offset_ns) > _STEP_NS:
             self.steps += 1
         self.offset_ns = offset
-
-    @staticmethod
-    def _measure() -> int:
-        """The offset from the tightest of five brackets of one clock's reading by the other's."""
-        best = None
-        offset = 0
-        for _ in range(5):
-            before = time.monotonic_ns()
-            wall = time.time_ns()
-            after = time.monotonic_ns()
-            if best is None or after - before < best:
-                best = after - before
-                offset = wall - (before + after) // 2
-        return offset
 
 
 def enable(sock: socket.socket) -> bool:

@@ -16,8 +16,8 @@ def tally(table: RecordTable, sessions: SessionTable, window: Window, manifest: 
     counted = window.counted[table.session]
     failed = counted & (table.status == FAILED)
     errors = np.bincount(table.error[failed & (table.error >= 0)], minlength=len(table.names["error"]))
-    planned = manifest.planned_sessions
-    warmup = max(manifest.warmup_sessions, int((~window.counted).sum()))
+    planned = manifest.planned_share
+    warmup = max(manifest.warmup_share, int((~window.counted).sum()))
     return Counts(
         sessions=SessionCounts(
             planned=None if planned is None else max(planned - warmup, 0),

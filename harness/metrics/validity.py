@@ -15,6 +15,7 @@ from harness.metrics.quantiles import sample_floor
 from harness.metrics.rules import RULES
 from harness.metrics.summary import Finding, Severity, Validity, Verdict
 from harness.metrics.table import SOURCES
+from harness.records import calibration
 from harness.units import NS_PER_S
 
 _NEAR_CEILING = 0.7
@@ -36,7 +37,7 @@ ADVISORY = frozenset(
 def validity(evidence: Evidence, beside: Sequence[Finding] = ()) -> Validity:
     """All findings, gravest first, and the verdict. `beside` are those made elsewhere (telemetry)."""
     found = [*beside, *(finding for rule in RULES if (finding := rule.check(evidence)))]
-    found += [*_outcome(evidence), *_facts(evidence), *evidence.window.findings, *_told_by_workers(evidence)]
+    found += [*_outcome(evidence), *_facts(evidence), *evidence.window.findings, *_noted(evidence)]
     rank = {"error": 0, "warning": 1, "info": 2}
     found.sort(key=lambda finding: rank[finding.severity])
     return Validity(verdict=verdict(found), findings=found)
@@ -92,6 +93,13 @@ def _facts(evidence: Evidence) -> Iterator[Finding]:
             "the target is the SIMULATED engine: these figures are of a model, not of any real server",
             "point backend at a real server",
         )
+    if (manifest.target.get("facts") or {}).get("in_process"):
+        yield _finding(
+            "in_process",
+            "info",
+            "the engine worked inside the load generator: these figures hold no network, no HTTP and no server",
+            "compare them with other runs in process; for what clients of a server see, ask a server",
+        )
     for worker in manifest.workers:
         if worker.died:
             message = f"worker {worker.worker} died ({worker.died}): its part of the load is missing"
@@ -116,8 +124,8 @@ def _facts(evidence: Evidence) -> Iterator[Finding]:
 
 def _ceiling(evidence: Evidence) -> Iterator[Finding]:
     """How much of what this machine can generate the run took, where `harness calibrate` has told the ceiling."""
-    calibration, workers = evidence.manifest.calibration, evidence.manifest.workers
-    ceiling = ((calibration or {}).get("ceiling") or {}).get("events_per_cpu_second")
+    workers = evidence.manifest.workers
+    ceiling = calibration.ceiling(evidence.manifest.calibration)
     lasted = max((worker.end_ns for worker in workers), default=0) / NS_PER_S
     if not ceiling or not lasted:
         return
@@ -153,15 +161,14 @@ def _few_samples(evidence: Evidence) -> Iterator[Finding]:
         yield _finding("few_samples", "info", message, "more sessions (load.sessions) or more time (load.duration)")
 
 
-def _told_by_workers(evidence: Evidence) -> Iterator[Finding]:
-    """Findings that workers made themselves, each code once."""
-    seen: set[str] = set()
-    for worker in evidence.manifest.workers:
-        for told in worker.findings:
-            if told.get("code") not in seen and told.get("severity") in {"info", "warning", "error"}:
-                seen.add(str(told.get("code")))
-                known = {key: told[key] for key in Finding.__struct_fields__ if key in told}
-                yield Finding(**{"message": "", **known})
+def _noted(evidence: Evidence) -> Iterator[Finding]:
+    """Findings noted while the run was made: those of the run, and those of its workers; of these each code once."""
+    manifest, seen = evidence.manifest, set()
+    for told in (*manifest.findings, *(told for worker in manifest.workers for told in worker.findings)):
+        if told.get("code") not in seen and told.get("severity") in {"info", "warning", "error"}:
+            seen.add(str(told.get("code")))
+            known = {key: told[key] for key in Finding.__struct_fields__ if key in told}
+            yield Finding(**{"message": "", **known})
 
 
 def _finding(code: str, severity: Severity, message: str, remedy: str) -> Finding:

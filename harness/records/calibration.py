@@ -35,6 +35,12 @@ def read() -> dict[str, Any] | None:
     return told if isinstance(told, dict) else None
 
 
+def ceiling(told: dict[str, Any] | None) -> float | None:
+    """Events a second that one worker's core can take; None where that was never measured."""
+    found = ((told or {}).get("ceiling") or {}).get("events_per_cpu_second")
+    return float(found) if found else None
+
+
 def write(told: dict[str, Any]) -> Path:
     """Keep it. Raises ResultsError where the cache cannot be written."""
     path = place()

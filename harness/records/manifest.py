@@ -11,6 +11,16 @@ from harness.records.snapshot import Health
 SCHEMA = 1
 
 
+class ShardOf(msgspec.Struct, frozen=True):
+    """The share of a plan that one run of several played: each session whose index is `index` modulo `of`."""
+
+    index: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.of}"
+
+
 class WorkerReport(msgspec.Struct, kw_only=True):
     """What a worker says when it has finished. Times are on the run's axis."""
 
@@ -29,7 +39,12 @@ class WorkerReport(msgspec.Struct, kw_only=True):
 
 
 class Manifest(msgspec.Struct, kw_only=True):
-    """Written before the first request, and again with `workers` and `ended_at` when the load has ended."""
+    """Written before the first request, and again with `workers` and `ended_at` when the load has ended.
+
+    `plan_sha256`, `planned_sessions` and `warmup_sessions` are of the whole plan, also where `shard` says that the run
+    played a share of it. `shards` are those that a merged run was put together from. `findings` are of the run as a
+    whole, in the fields of a finding.
+    """
 
     schema: int = SCHEMA
     run_id: str
@@ -50,6 +65,22 @@ class Manifest(msgspec.Struct, kw_only=True):
     text_calibration: dict[str, Any] | None = None
     clock: dict[str, Any] = {}
     workers: list[WorkerReport] = []
+    shard: ShardOf | None = None
+    shards: list[dict[str, Any]] = []
+    findings: list[dict[str, Any]] = []
+
+    @property
+    def planned_share(self) -> int | None:
+        """How many sessions this run was to play, warm-up included; None: only time bounds them."""
+        return None if self.planned_sessions is None else self._share(self.planned_sessions)
+
+    @property
+    def warmup_share(self) -> int:
+        """How many of them are warm-up by their index."""
+        return self._share(self.warmup_sessions)
+
+    def _share(self, sessions: int) -> int:
+        return sessions if self.shard is None else len(range(self.shard.index, sessions, self.shard.of))
 
 
 def to_json(manifest: Manifest) -> bytes:

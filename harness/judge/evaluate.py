@@ -6,13 +6,14 @@ from harness.judge.expression import parse_all
 from harness.judge.gate import judge_gate
 from harness.judge.slo import judge_slos, limits_of
 from harness.metrics.analysis import Analysis
+from harness.metrics.prefix import Planned
 from harness.metrics.summarise import summarise
 from harness.metrics.terms import read_terms
 from harness.records.folder import RunFolder
 
 
-def evaluate(folder: RunFolder) -> Analysis:
-    """Summarise the run and judge it by the SLOs and gates of its own config.
+def evaluate(folder: RunFolder, planned: Planned | None = None) -> Analysis:
+    """Summarise the run and judge it by the SLOs and gates of its own config. `planned`: see `summarise`.
 
     Raises:
         ResultsError: the folder cannot be read.
@@ -20,7 +21,7 @@ def evaluate(folder: RunFolder) -> Analysis:
     """
     terms = read_terms(folder)
     slos, gates = parse_all(terms.slo), parse_all(terms.gate)
-    analysis = summarise(folder, limits_of(slos))
+    analysis = summarise(folder, limits_of(slos), planned)
     analysis.summary.slo = judge_slos(slos, analysis)
     analysis.summary.gate = judge_gate(gates, analysis)
     return analysis

@@ -17,7 +17,7 @@ Level = Literal["request", "event", "session", "join"]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """`unit` is `s`, `tokens`, `tokens/s`, `share`, `count` or `money`. `by_row` is None where `Samples` needs
+    """`unit` is `s`, `tokens`, `tokens/s`, `share`, `count`, `ratio` or `money`. `by_row` is None where `Samples` needs
     more than the records to compute it. `field` is the column of `SessionTable` for sessions and joins.
     """
 
@@ -45,6 +45,7 @@ METRICS: dict[str, Metric] = {
     "output_tokens": Metric("tokens", "request", lambda table: counts(table.output_tokens)),
     "session.makespan": Metric("s", "session", field="makespan"),
     "session.ttfat": Metric("s", "session", field="ttfat"),
+    "session.slowdown": Metric("ratio", "session"),
     "session.critical_path": Metric("s", "session", field="critical_path"),
     "session.critical_path.prefill": Metric("s", "session", field="prefill"),
     "session.critical_path.decode": Metric("s", "session", field="decode"),
@@ -57,11 +58,12 @@ METRICS: dict[str, Metric] = {
     "session.parallel_efficiency": Metric("share", "join", field="join_efficiency"),
 }
 
-# These say nothing about how well an answer came, so a failure is no miss of theirs.
+# These say nothing about how well an answer came, so a failure is no miss of theirs. A slowdown does, but is known of a
+# sample only, among which the failures of all would weigh too much.
 NEVER_MISSED = frozenset(
     {
         *("queue_lag", "connect", "input_tokens", "output_tokens"),
-        *("session.requests", "session.tokens", "session.cost"),
+        *("session.requests", "session.tokens", "session.cost", "session.slowdown"),
     }
 )
 

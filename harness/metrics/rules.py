@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.metrics.evidence import Evidence
+from harness.metrics.prefix import measured_share
 from harness.metrics.summary import Finding, Severity
 from harness.metrics.table import UNKNOWN, Floats, counts
 
@@ -101,13 +102,10 @@ def _tokens_missing(evidence: Evidence) -> float | None:
 
 
 def _cached_beyond(evidence: Evidence) -> float | None:
-    """Measured cached share of the input less the share the plan intends (`settings.cached_share`)."""
+    """Measured cached share of the input (H) less the share that the plan intends (H*, an infinite cache's)."""
     intended = evidence.manifest.settings.get("cached_share")
-    told = evidence.rows & (evidence.table.cached_tokens != UNKNOWN) & (evidence.table.input_tokens > 0)
-    if intended is None or not told.any():
-        return None
-    table = evidence.table
-    return float(table.cached_tokens[told].sum() / table.input_tokens[told].sum()) - float(intended)
+    measured = measured_share(evidence.table, evidence.rows)
+    return None if intended is None or measured is None else measured - float(intended)
 
 
 def _coalesced(evidence: Evidence) -> float | None:

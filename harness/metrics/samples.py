@@ -32,11 +32,12 @@ class Samples:
         window: Window,
         limits: Sequence[Limit] = (),
         session_cost: Floats | None = None,
+        slowdown: Floats | None = None,
     ) -> None:
         self._table = table
         self._sessions = sessions
         self._paces = _paces(limits)
-        self._session_cost = session_cost
+        self._beside = {"session.cost": session_cost, "session.slowdown": slowdown}  # by session, where known
         measured = window.phases == MEASURE
         arrived = (sessions.arrival_ns >= window.start_ns) & (sessions.arrival_ns <= window.end_ns)
         self.rows: Bools = measured & (table.status == OK)
@@ -103,16 +104,17 @@ class Samples:
             return _known(self.by_row(name)[kept[np.argsort(table.intended_ns[kept], kind="stable")]])
         concerned = self.sessions if chosen is None else self.sessions & self._having(chosen)
         if metric.level == "join":
-            counted = concerned[sessions.join_session]
-            order = np.argsort(sessions.arrival_ns[sessions.join_session[counted]], kind="stable")
+            counted = sessions.joins.of(concerned)
+            order = np.argsort(sessions.arrival_ns[sessions.joins.session[counted]], kind="stable")
             return _known(getattr(sessions, metric.field)[counted][order])
         kept = np.flatnonzero(concerned)
         return _known(self._session_column(name)[kept[np.argsort(sessions.arrival_ns[kept], kind="stable")]])
 
     def _session_column(self, name: str) -> Floats:
-        if name != "session.cost":
+        if name not in self._beside:
             return np.asarray(getattr(self._sessions, METRICS[name].field), dtype=np.float64)
-        return np.full(self._sessions.n, np.nan) if self._session_cost is None else self._session_cost
+        known = self._beside[name]
+        return np.full(self._sessions.n, np.nan) if known is None else known
 
     def _having(self, rows: Bools) -> Bools:
         """Sessions with any of these rows."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.metrics.joins import JoinTable, join_table
 from harness.metrics.table import (
     CANCELLED,
     FAILED,
@@ -38,7 +39,7 @@ class SessionTable:
     `index` is its place in the plan. `whole` tells that every request the plan gives it ended well. Times in
     seconds, NaN where unknown; the four parts add up to `critical_path`:
     `prefill` (queue + prefill: ttft), `decode` (first token to end), `gap` (tools and thinking), `lag` (ours).
-    `tokens` are input + output, NaN where any request's are unknown. Joins have arrays of their own, by request.
+    `tokens` are input + output, NaN where any request's are unknown. Joins have a table of their own.
     """
 
     n: int
@@ -60,13 +61,19 @@ class SessionTable:
     output_tokens: Floats
     reasoning_tokens: Floats
     cache_write_tokens: Floats
-    join_session: Codes
-    join_straggler: Floats
-    join_efficiency: Floats
+    joins: JoinTable
 
     @property
     def tokens(self) -> Floats:
         return self.input_tokens + self.output_tokens
+
+    @property
+    def join_straggler(self) -> Floats:
+        return self.joins.straggler
+
+    @property
+    def join_efficiency(self) -> Floats:
+        return self.joins.efficiency
 
 
 def session_table(table: RecordTable) -> SessionTable:
@@ -78,7 +85,6 @@ def session_table(table: RecordTable) -> SessionTable:
     requests = np.bincount(table.session[rows], minlength=n)
     whole = ~failed & (table.status[last] == OK) & (requests >= _planned(table, n))
     parts = _critical_path(table, last, n)
-    joins = _joins(table)
     return SessionTable(
         n=n,
         index=_indices(table.names["session"], arrival),
@@ -92,9 +98,7 @@ def session_table(table: RecordTable) -> SessionTable:
         critical_path=sum(parts.values(), np.zeros(n)),
         **parts,
         **{f"{kind}_tokens": _tokens(table, kind, n) for kind in _TOKENS},
-        join_session=joins[0],
-        join_straggler=joins[1],
-        join_efficiency=joins[2],
+        joins=join_table(table),
     )
 
 
@@ -143,7 +147,7 @@ def _indices(names: list[str], arrival: Ints) -> Ints:
     return ranks
 
 
-def _last_parent(table: RecordTable) -> Codes:
+def last_parent(table: RecordTable) -> Codes:
     """For each row the dependency that finished last, -1 for roots."""
     parent = np.full(table.n, -1, dtype=np.int32)
     order = np.lexsort((table.end_ns[table.parent], table.child))
@@ -154,7 +158,7 @@ def _last_parent(table: RecordTable) -> Codes:
 def _critical_path(table: RecordTable, last: NDArray[np.intp], n: int) -> dict[str, Floats]:
     """Walk back from each session's last finisher through the dependency that finished last, all at once."""
     parts = {name: np.zeros(n) for name in _PARTS}
-    parent = _last_parent(table)
+    parent = last_parent(table)
     chain = np.arange(n)
     row: NDArray[Any] = last
     while len(row):
@@ -171,40 +175,6 @@ def _critical_path(table: RecordTable, last: NDArray[np.intp], n: int) -> dict[s
         parts["decode"][chain] += (end - token) * 1e-9
         chain, row = chain[before >= 0], before[before >= 0]
     return parts
-
-
-def _branch_start(table: RecordTable) -> NDArray[np.intp]:
-    """For each row the first request of its branch: back along single parents with a single child, to the fork."""
-    parents = np.bincount(table.child, minlength=table.n)
-    children = np.bincount(table.parent, minlength=table.n)
-    start = np.arange(table.n)
-    link = (parents[table.child] == 1) & (children[table.parent] == 1)
-    start[table.child[link]] = table.parent[link]
-    while True:  # pointer doubling: the logarithm of the longest branch
-        further = np.take(start, start)
-        if np.array_equal(further, start):
-            return start
-        start = further
-
-
-def _joins(table: RecordTable) -> tuple[Codes, Floats, Floats]:
-    """Session, straggler time and parallel efficiency of each request that waited for two or more."""
-    width = np.bincount(table.child, minlength=table.n)
-    at_join = width[table.child] >= 2
-    child, parent = table.child[at_join], table.parent[at_join]
-    if not len(child):
-        empty = np.empty(0)
-        return np.empty(0, dtype=np.int32), empty, empty
-    took = (table.end_ns[parent] - table.intended_ns[_branch_start(table)[parent]]) * 1e-9
-    order = np.lexsort((took, child))
-    took, child = took[order], child[order]
-    first = np.flatnonzero(np.append(True, child[1:] != child[:-1]))
-    wide = np.diff(np.append(first, len(child)))
-    median = (took[first + (wide - 1) // 2] + took[first + wide // 2]) / 2
-    longest = took[first + wide - 1]
-    total = np.add.reduceat(took, first)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return table.session[child[first]], longest - median, total / (wide * longest)
 
 
 def _tokens(table: RecordTable, kind: str, n: int) -> Floats:

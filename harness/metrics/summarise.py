@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from harness.metrics.analysis import Analysis
 from harness.metrics.catalogue import METRICS
@@ -14,8 +14,11 @@ from harness.metrics.energy import energy_figures
 from harness.metrics.engine import engine_figures, telemetry_findings
 from harness.metrics.evidence import Evidence
 from harness.metrics.goodput import Limit, good
+from harness.metrics.jobs import session_block
+from harness.metrics.prefix import Planned, intended_share
 from harness.metrics.samples import Samples
 from harness.metrics.sessions import session_table
+from harness.metrics.slowdown import slowdowns
 from harness.metrics.summary import Finding, MetricStats, RunInfo, Summary, TargetInfo
 from harness.metrics.table import RecordTable
 from harness.metrics.terms import Terms, read_terms
@@ -31,16 +34,20 @@ from harness.records.telemetry import TelemetryLog, read_telemetry
 from harness.units import NS_PER_S
 
 
-def summarise(folder: RunFolder, limits: Sequence[Limit] = ()) -> Analysis:
+def summarise(folder: RunFolder, limits: Sequence[Limit] = (), planned: Planned | None = None) -> Analysis:
     """All figures of a finished or interrupted run but its SLO verdicts (`judge.evaluate` adds those).
 
-    `limits` say what a good request or session is; without them goodput is None.
+    `limits` say what a good request or session is; without them goodput is None. `planned` is what the plan lets an
+    infinite prefix cache hold; the share is noted in the manifest's settings, where it is found when a run is told
+    again without its plan.
 
     Raises:
         ResultsError: the folder cannot be read.
     """
     table, log = RecordTable.read(folder.records()), read_telemetry(folder.telemetry)
-    return replace(analyse(table, folder.read_manifest(), read_terms(folder), limits, log), folder=folder)
+    alone = RecordTable.read([folder.solo]) if folder.solo.is_file() else None
+    beside = Beside(log=log, alone=alone, planned=planned)
+    return replace(analyse(table, folder.read_manifest(), read_terms(folder), limits, beside), folder=folder)
 
 
 def analyse_records(
@@ -50,17 +57,29 @@ def analyse_records(
     return analyse(RecordTable.of(records), manifest, terms, limits)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What lies beside the records of the load: telemetry, the sessions replayed alone, what the plan lets a cache
+    hold."""
+
+    log: TelemetryLog | None = None
+    alone: RecordTable | None = None
+    planned: Planned | None = None
+
+
 def analyse(
     table: RecordTable,
     manifest: Manifest,
     terms: Terms,
     limits: Sequence[Limit] = (),
-    log: TelemetryLog | None = None,
+    beside: Beside | None = None,
 ) -> Analysis:
     """The walk from a table to a summary."""
+    beside = beside or Beside()
     sessions = session_table(table)
     window = measured_window(table, sessions, manifest, terms)
-    samples = Samples(table, sessions, window, limits, session_costs(terms.cost, sessions))
+    slowdown = slowdowns(table, sessions, beside.alone)
+    samples = Samples(table, sessions, window, limits, session_costs(terms.cost, sessions), slowdown)
     kept = good(table, sessions, limits, samples.by_row)
     counts = tally(table, sessions, window, manifest)
     tokens = totals(table, window)
@@ -74,12 +93,15 @@ def analyse(
         rates_ci95=intervals,
         tokens=tokens,
         wire=wire_figures(table, window),
+        sessions=session_block(
+            table, sessions, window, samples, ideal=_ideal(manifest, table, samples, beside), solo=terms.solo
+        ),
     )
-    beside = _beside(summary, log, window, terms)
+    seen = _sampled(summary, beside.log, window, terms)
     measured = Measured(table=table, sessions=sessions, window=window, good=kept, summary=summary)
     summary.cost = cost(terms.cost, measured)
     evidence = Evidence(table, sessions, window, manifest, terms, summary, samples.rows)
-    summary.validity = validity(evidence, [*beside, *price_findings(terms.cost, manifest.started_at)])
+    summary.validity = validity(evidence, [*seen, *price_findings(terms.cost, manifest.started_at)])
     return Analysis(
         summary=summary,
         manifest=manifest,
@@ -92,7 +114,17 @@ def analyse(
     )
 
 
-def _beside(summary: Summary, log: TelemetryLog | None, window: Window, terms: Terms) -> list[Finding]:
+def _ideal(manifest: Manifest, table: RecordTable, samples: Samples, beside: Beside) -> float | None:
+    """H*: as noted in the manifest, else found from the plan and noted there."""
+    if beside.planned is not None:
+        share = intended_share(table, samples.rows, beside.planned)
+        if share is not None:
+            manifest.settings["cached_share"] = share
+    noted = manifest.settings.get("cached_share")
+    return float(noted) if isinstance(noted, int | float) else None
+
+
+def _sampled(summary: Summary, log: TelemetryLog | None, window: Window, terms: Terms) -> list[Finding]:
     """What was sampled beside the run: the engine's own figures, energy, and what to know about both."""
     if log is None:
         return []

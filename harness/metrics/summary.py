@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from harness.metrics.session_figures import Amplification, JoinFigures, PrefixReuse, Slowdown
+
 SCHEMA = 1
 
 Severity = Literal["info", "warning", "error"]
@@ -205,6 +207,26 @@ class Validity(msgspec.Struct, kw_only=True):
     findings: list[Finding] = []
 
 
+class KindFigures(msgspec.Struct, kw_only=True):
+    """One kind of a mix."""
+
+    kind: str
+    sessions: int = 0
+    requests: int = 0
+    failed: int = 0
+    metrics: dict[str, MetricStats] = {}
+
+
+class SessionFigures(msgspec.Struct, kw_only=True):
+    """`kinds` only where there are several."""
+
+    prefix_reuse: PrefixReuse = msgspec.field(default_factory=PrefixReuse)
+    amplification: Amplification = msgspec.field(default_factory=Amplification)
+    joins: list[JoinFigures] = []
+    kinds: list[KindFigures] = []
+    slowdown: Slowdown = msgspec.field(default_factory=Slowdown)
+
+
 class Summary(msgspec.Struct, kw_only=True):
     schema: int = SCHEMA
     run: RunInfo = msgspec.field(default_factory=RunInfo)
@@ -221,6 +243,7 @@ class Summary(msgspec.Struct, kw_only=True):
     validity: Validity = msgspec.field(default_factory=Validity)
     server: dict[str, Any] | None = None  # the engine's own figures over the same window, where it gives any
     wire: WireFigures | None = None
+    sessions: SessionFigures | None = None
 
 
 def to_json(summary: Summary) -> bytes:

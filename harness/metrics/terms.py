@@ -24,6 +24,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     warmup_s: float = 0.0
     error_budget: float = 0.05
     exact_output: bool = False
+    solo: int = 0  # sessions that were to be replayed alone
     capped: bool = False  # `limits` hold requests back on purpose
     slo: tuple[str, ...] = ()
     gate: tuple[str, ...] = ()
@@ -63,6 +64,7 @@ def terms_of(config: dict[str, Any]) -> Terms:
         warmup_s=0.0 if isinstance(warmup, int) or str(warmup).isdigit() else parse_duration(warmup),
         error_budget=parse_share(load.get("error_budget", 0.05)),
         exact_output=bool((config.get("workload") or {}).get("exact_output", False)),
+        solo=int(load.get("solo") or 0),
         capped=any(limits.get(name) is not None for name in ("requests_per_minute", "max_in_flight")),
         slo=tuple(config.get("slo") or ()),
         gate=tuple(config.get("gate") or ()),

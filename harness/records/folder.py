@@ -25,6 +25,7 @@ class RunFolder:
         self.experiment = path / "experiment.yaml"
         self.manifest = path / "manifest.json"
         self.telemetry = path / "telemetry.jsonl"
+        self.solo = path / "solo.jsonl"  # records of the sessions that were replayed alone (load.solo)
         self.summary = path / "summary.json"
         self.report = path / "report.html"
 

@@ -84,7 +84,7 @@ def test_sessions_are_told_apart_whatever_the_order_of_records() -> None:
     assert told.makespan.tolist() == pytest.approx([0.4, 0.35])
     assert told.gap.tolist() == pytest.approx([0.1, 0.0])
     assert told.critical_path.tolist() == pytest.approx([0.4, 0.35])
-    assert told.join_session.size == 0
+    assert told.joins.row.size == 0
 
 
 def test_foreign_ids_are_ranked_by_arrival() -> None:

@@ -1,0 +1,79 @@
+"""What an infinite prefix cache would hold of each prompt of a plan: the ideal that a real cache is measured by.
+
+A prompt is a row of texts and answers. Its longest beginning that stood at the beginning of an earlier prompt is held:
+of the same session in the order of its requests, or of any earlier session where all of it is shared text. A
+conversation that goes on holds the whole of what was said, the answer included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import count
+
+from harness.plan.plan import Plan
+from harness.workloads.session import Node, Session
+
+LOOKED_AT = 5_000  # sessions: enough for a share, and a second's work
+
+
+def planned_reuse(plan: Plan, most: int = LOOKED_AT) -> Iterator[tuple[str, Mapping[str, float]]]:
+    """Session id, and by node the share of its prompt that is held. The first `most` sessions, in their order."""
+    cache = InfiniteCache()
+    indices = range(min(most, plan.sessions)) if plan.sessions is not None else range(most)
+    for index in indices:
+        session = plan.session(index)
+        yield session.id, cache.play(session)
+
+
+class InfiniteCache:
+    """Never full and never late: whatever was asked before is held."""
+
+    def __init__(self) -> None:
+        self._shared: set[int] = set()  # beginnings of prompts that are made of shared texts alone
+        self._answers = count()
+
+    def play(self, session: Session) -> dict[str, float]:
+        """Ask all requests of a session. By node, the share of its prompt that was held."""
+        own: set[int] = set()
+        answers = {place: (f"answer {next(self._answers)}", node.output_tokens) for place, node in _answered(session)}
+        ends: list[int] = []  # of each prompt, its answer included
+        shares: dict[str, float] = {}
+        for place, node in enumerate(session.nodes):
+            so_far, held = 0, 0
+            if node.history is not None:
+                before = session.nodes[node.history]
+                so_far, held = ends[node.history], before.input_tokens + before.output_tokens
+            held, end = self._ask(node, answers, own, so_far, held)
+            ends.append(hash((end, answers.get(place))))
+            shares[node.name] = min(1.0, held / node.input_tokens) if node.input_tokens else 0.0
+        return shares
+
+    def _ask(
+        self, node: Node, answers: dict[int, tuple[str, int]], own: set[int], so_far: int, held: int
+    ) -> tuple[int, int]:
+        """The tokens held of a prompt that goes on from `so_far`, and where it ends."""
+        shared, known = node.history is None, True
+        for key, tokens, common in _segments(node, answers):
+            so_far = hash((so_far, key, tokens))
+            shared = shared and common
+            met = self._shared if shared else own
+            known = known and so_far in met
+            held += tokens if known else 0
+            met.add(so_far)
+        return held, so_far
+
+
+def _answered(session: Session) -> Iterator[tuple[int, Node]]:
+    """Nodes whose answers stand in other prompts."""
+    wanted = {node.history for node in session.nodes} | {join for node in session.nodes for join in node.joins}
+    return ((place, node) for place, node in enumerate(session.nodes) if place in wanted)
+
+
+def _segments(node: Node, answers: dict[int, tuple[str, int]]) -> Iterator[tuple[str, int, bool]]:
+    """Key, tokens, and whether other sessions have it too: joined answers stand before the last text."""
+    for text in node.texts[:-1]:
+        yield text.key, text.tokens, text.shared
+    for join in node.joins:
+        yield *answers[join], False
+    for text in node.texts[-1:]:
+        yield text.key, text.tokens, text.shared

@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING
 
 from harness.metrics.summary import MetricStats
-from harness.report.figures import clean
+from harness.report.series import inert
 
 if TYPE_CHECKING:
     from harness.metrics.analysis import Analysis
@@ -36,7 +36,7 @@ class CsvReport:
         writer = csv.writer(out)
         writer.writerow(HEADER)
         for metric, stats in summary.metrics.items():
-            about = (_inert(summary.run.id), _inert(summary.run.name), metric, stats.unit)
+            about = (inert(summary.run.id), inert(summary.run.name), metric, stats.unit)
             writer.writerow([*about, *_row(stats), summary.validity.verdict])
         return out.getvalue()
 
@@ -45,9 +45,3 @@ def _row(stats: MetricStats) -> list[object]:
     moments = [getattr(stats, _FIGURES.get(name, name)) for name in _MOMENTS]
     bounds = [end for quantity in _BOUNDS for end in stats.ci95.get(quantity, (None, None))]
     return ["" if value is None else value for value in (stats.n, stats.n_eff, *moments, *bounds)]
-
-
-def _inert(text: str) -> str:
-    """Foreign text that no spreadsheet takes for a formula."""
-    told = clean(text)
-    return f"'{told}" if told.startswith(("=", "+", "-", "@")) else told

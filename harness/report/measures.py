@@ -18,6 +18,7 @@ _TERMS = (
     *("rates.goodput_requests_per_s", "rates.goodput_sessions_per_hour", "error_rate"),
     *("cost.per_1m_tokens", "cost.per_session", "energy.j_per_output_token"),
 )
+NAMES = tuple(name.removeprefix("rates.") for name in _TERMS)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from harness import registry
 from harness.errors import UsageError
 from harness.records.folder import write_whole
-from harness.report.protocol import GROUP, Report
+from harness.report.protocol import GROUP, PushedReport, Report
 
 if TYPE_CHECKING:
     from harness.metrics.analysis import Analysis
@@ -22,13 +23,24 @@ STDOUT = "-"
 
 @dataclass(frozen=True)
 class Output:
-    """One report and its place; `-` is standard output."""
+    """One report and its place: a file, `-` for standard output, or the URL of a service."""
 
     report: Report
     path: str
 
+    @property
+    def done(self) -> str:
+        """What to say when it is written. A URL is told without its userinfo."""
+        if not is_url(self.path):
+            return f"wrote {self.path}"
+        parts = urlsplit(self.path)
+        return f"pushed to {parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()}"
+
     def write(self, analysis: Analysis) -> None:
         """Render and write, in one step. Raises ResultsError where it cannot be written any more."""
+        if is_url(self.path) and isinstance(self.report, PushedReport):
+            self.report.push(analysis, self.path)
+            return
         told = self.report.render(analysis)
         data = told.encode() if isinstance(told, str) else told
         if self.path != STDOUT:
@@ -47,7 +59,8 @@ class Outputs:
 
     @classmethod
     def parse(cls, asked: Iterable[str]) -> Outputs:
-        """From `FORMAT=PATH` texts; `-` is standard output, which one report may have.
+        """From `FORMAT=PATH` texts; `-` is standard output, which one report may have. The path of a report that is
+        pushed is a URL.
 
         Raises:
             UsageError: an unknown format, a text without `=`, or a path that cannot be written.
@@ -70,9 +83,19 @@ def _output(text: str) -> Output:
     if not equals or not path:
         raise UsageError(f"--report {text}: no path", remedy="write FORMAT=PATH, for example html=report.html")
     report: Report = registry.load(GROUP, name.strip())()
-    if path != STDOUT:
+    pushed = isinstance(report, PushedReport)
+    if is_url(path) != pushed and path != STDOUT:
+        if pushed:
+            raise UsageError(f"{name} is pushed: {path} is no URL", remedy=f"write {name}=http://HOST:PORT")
+        raise UsageError(f"cannot write {name} to {path}: it is a URL", remedy="give the path of a file")
+    if path != STDOUT and not pushed:
         check_writable(Path(path))
     return Output(report, path)
+
+
+def is_url(path: str) -> bool:
+    """Whether a place is a service's and no file's."""
+    return path.startswith(("http://", "https://"))
 
 
 def check_writable(path: Path) -> None:

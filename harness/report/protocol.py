@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from harness.metrics.analysis import Analysis
@@ -22,4 +22,13 @@ class Report(Protocol):
 
     def render(self, analysis: Analysis) -> str | bytes:
         """The whole report."""
+        ...
+
+
+@runtime_checkable
+class PushedReport(Report, Protocol):
+    """A report whose place is a service: written to a URL it is pushed, written to standard output it is shown."""
+
+    def push(self, analysis: Analysis, url: str) -> None:
+        """Send it. Raises ResultsError where the service cannot be reached or refuses it."""
         ...

@@ -1,19 +1,20 @@
-"""The dashboard of a terminal: eight lines, redrawn in place. Three colours, each with a word or symbol."""
+"""The dashboard of a terminal: about ten lines, redrawn in place. Three colours, each with a word or symbol."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
 from harness.live import told
-from harness.live.progress import Metric, Progress
-from harness.units import NS_PER_S, format_duration, format_number, format_share
+from harness.live.moment import Limit, Moment, moment
+from harness.live.progress import Progress
+from harness.units import format_share
 
 _BAR = 56
-_LIMIT = re.compile(r"^(ttft|tpot|e2e)\.p(\d+(?:\.\d+)?)$")
+_SPARK = 20
 
 
 class Picture:
@@ -23,7 +24,7 @@ class Picture:
         self._progress = progress
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for line in draw(self._progress, options.max_width):
+        for line in draw(moment(self._progress), options.max_width):
             line.truncate(options.max_width, overflow="ellipsis")
             yield line
 
@@ -51,65 +52,64 @@ class Dashboard:
         self._live.stop()
 
 
-def draw(progress: Progress, width: int = 100) -> list[Text]:
-    """The lines of the dashboard."""
-    now = progress.latest
-    fine, client = told.client(now.health)
-    lines = [_head(progress, min(width, 100)), _bar(progress, min(_BAR, width - 30))]
-    if progress.goal.simulated:
+def draw(now: Moment, width: int = 100) -> list[Text]:
+    """The lines of the dashboard. What does not fit beside its neighbour goes under it."""
+    lines = [_head(now, min(width, 100)), _bar(now, width)]
+    if now.simulated:
         lines.append(Text(" ! SIMULATED TARGET", "yellow"))
-    counts = Text(f" live {told.whole(now.live_sessions)} sessions · {told.whole(now.live_requests)} requests     ")
-    counts.append(f"done {told.whole(now.sessions_done)} sessions · {told.whole(now.requests_ok)} requests     ")
-    failed = f"failed {told.errors(now)}"
-    counts.append(f"✗ {failed}" if now.requests_failed else failed, "red" if now.requests_failed else "")
-    lines += [
-        counts,
-        Text(f" {'':8}{'now':>9}{'p50':>9}{'p95':>9}" + ("      slo" if progress.goal.limits else "")),
-    ]
-    metrics: list[Metric] = ["ttft", "tpot"]
-    if any(name.startswith("e2e.") for name in progress.goal.limits):
-        metrics.append("e2e")
-    lines += [_metric(progress, metric) for metric in metrics]
-    rate = progress.tokens_per_s
-    lines.append(Text(f" {'out':8}{format_number(rate)} tok/s {told.sparkline(progress.spark)}"))
-    lines.append(Text(f" {'client':8}{'' if fine else '! '}{client}", "" if fine else "yellow"))
+    lines += _flow("", _counts(now), width, between=" " * 4)
+    quantiles = any(limit.metric != "error_rate" for limit in now.limits)
+    lines.append(Text(f" {'':8}{'now':>9}{'p50':>9}{'p95':>9}" + ("    slo" if quantiles else "")))
+    for row in now.rows:
+        figures = "".join(f"{figure:>9}" for figure in (row.now, row.p50, row.p95))
+        held = [_limit(limit, limit.text) for limit in now.limits if limit.metric == row.metric]
+        lines += _flow(f"{row.metric:8}{figures}    ", held, width, between=" " * 4)
+    lines.append(Text(f" {'out':8}{' · '.join(now.rates)}  {told.sparkline(now.spark[-_SPARK:])}"))
+    if now.engine:
+        lines += _flow(f"{'engine':8}", [Text(part) for part in now.engine], width)
+    client = [Text(f"! {part}" if now.strained and not place else part) for place, part in enumerate(now.client)]
+    lines += _flow(f"{'client':8}", client, width, style="yellow" if now.strained else "")
+    if now.later:
+        lines.append(Text(f" {'slo':8}at the end: {now.later}"))
     return lines
 
 
-def _head(progress: Progress, width: int) -> Text:
-    goal = progress.goal
-    time = told.clock(progress.t_ns)
-    if goal.duration_s:
-        time += f" / {told.clock(goal.duration_s * NS_PER_S)}"
-    left = f" {told.plain(goal.name, 40)}   {told.plain(goal.target, 80)}"
-    room = max(8, width - len(time) - 1)
+def _counts(now: Moment) -> list[Text]:
+    failed = Text(f"{'✗ ' if now.failing else ''}failed {now.failed}", "red" if now.failing else "")
+    rates = [_limit(limit, f"error rate {limit.text}") for limit in now.limits if limit.metric == "error_rate"]
+    return [Text(f"live {' · '.join(now.live)}"), Text(f"done {' · '.join(now.done)}"), failed, *rates]
+
+
+def _flow(head: str, parts: Sequence[Text], width: int, *, between: str = " · ", style: str = "") -> list[Text]:
+    """`head` and as many parts as fit on a line; the others under the first of them."""
+    lines = [Text(f" {head}", style)]
+    for number, part in enumerate(parts):
+        glue = between if number else ""
+        if number and lines[-1].cell_len + len(glue) + part.cell_len > width:
+            lines.append(Text(" " * (1 + len(head)), style))
+            glue = ""
+        lines[-1].append(glue).append_text(part)
+    return lines
+
+
+def _limit(limit: Limit, text: str) -> Text:
+    return Text(f"{text}  {limit.word}", {"ok": "green", "over": "red"}.get(limit.word, ""))
+
+
+def _head(now: Moment, width: int) -> Text:
+    left = f" {now.name}   {now.target}"
+    room = max(8, width - len(now.clock) - 1)
     left = left if len(left) < room else left[: room - 2] + "…"
-    head = Text(left.ljust(room) + time)
-    head.stylize("bold", 0, 1 + len(goal.name))
+    head = Text(left.ljust(room) + now.clock)
+    head.stylize("bold", 0, 1 + len(now.name))
     return head
 
 
-def _bar(progress: Progress, width: int) -> Text:
-    share = progress.share
-    phase = told.plain(progress.latest.phase)
-    if share is None:
-        return Text(f" {phase}")
-    filled = round(share * max(8, width))
-    bar = "█" * filled + "░" * (max(8, width) - filled)
-    return Text(f" {bar}  {phase} · {format_share(share, 2 if share < 1 else 3)}")
-
-
-def _metric(progress: Progress, metric: Metric) -> Text:
-    whole = getattr(progress.latest, metric)
-    told_now = progress.now(metric).quantile(0.5)
-    figures = (told_now, whole.quantile(0.5), whole.quantile(0.95))
-    line = Text(f" {metric:8}" + "".join(f"{format_duration(value, 3):>9}" for value in figures))
-    for name, limit in progress.goal.limits.items():
-        match = _LIMIT.match(name)
-        if match and match[1] == metric:
-            value = whole.quantile(float(match[2]) / 100)
-            held = value is not None and value < limit
-            word = "–" if value is None else "ok" if held else "over"
-            style = "" if value is None else "green" if held else "red"
-            line.append(f"      p{match[2]} < {format_duration(limit)}  {word}", style)
-    return line
+def _bar(now: Moment, width: int) -> Text:
+    if now.share is None:
+        return Text(f" {now.phase}")
+    words = [now.phase, format_share(now.share, 2 if now.share < 1 else 3), now.left]
+    after = f"  {' · '.join(word for word in words if word)}"
+    cells = max(8, min(_BAR, width - len(after) - 1))
+    filled = round(now.share * cells)
+    return Text(f" {'█' * filled}{'░' * (cells - filled)}{after}")

@@ -1,6 +1,6 @@
-"""The live figures of a run for Prometheus: OpenMetrics over HTTP, from a thread of the parent process.
+"""The live figures of a run for Prometheus, as OpenMetrics.
 
-Workers know nothing of it. A scrape merges the newest snapshots when it comes, so a run that nobody scrapes pays
+A scrape merges the newest snapshots when it comes, so a run that nobody scrapes pays
 nothing. Figures are for watching: those that count are computed from the records after the run.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Self
+from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -20,11 +20,13 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from harness.errors import UsageError
 from harness.live.merge import merge
 from harness.live.progress import Goal
 from harness.records.snapshot import BINS_PER_DECADE, Health, LogHistogram, Snapshot
 from harness.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 _LOWEST_S = 1e-6  # where the bins of a LogHistogram begin
 _STEP = BINS_PER_DECADE // 8  # bins in a bucket: eight buckets a decade, each a third wider than the last
@@ -47,29 +49,13 @@ _HEALTH: dict[str, tuple[str, str]] = {
 
 
 class Exporter:
-    """Serves the newest figures until closed. A context manager; the port is taken on construction.
+    """Tells the newest figures to whoever scrapes; `app` is a WSGI application."""
 
-    Args:
-        port: where to listen; 0 takes a free one.
-        host: the address to listen on. Nothing is asked of who reads, so the loopback unless told otherwise.
-
-    Raises:
-        UsageError: the address cannot be listened on.
-    """
-
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self) -> None:
         registry = CollectorRegistry(auto_describe=False)
         self._figures = _Figures()
         registry.register(self._figures)
-        try:
-            self._server, self._thread = start_http_server(port, host, registry)
-        except (OSError, OverflowError) as error:
-            raise UsageError(
-                f"cannot serve metrics on {host}:{port}: {error}",
-                remedy="another run may hold the port: choose another, or --metrics-port 0 for a free one",
-            ) from error
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{self._server.server_port}/metrics"
+        self.app: WSGIApplication = make_wsgi_app(registry)
 
     def describe(self, run_id: str, goal: Goal) -> None:
         """Which run this is. Figures are served before it is known, too."""
@@ -78,14 +64,6 @@ class Exporter:
     def update(self, snapshots: Sequence[Snapshot]) -> None:
         """The latest snapshot of each worker. Returns at once."""
         self._figures.newest = tuple(snapshots)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 class _Figures(Collector):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TextIO
 
 from harness.live import told
+from harness.live.moment import DASH, moment
 from harness.live.progress import Progress
-from harness.units import NS_PER_S, format_duration, format_number, format_share
+from harness.units import NS_PER_S, format_share
 
 EVERY_NS = 10 * NS_PER_S
 
@@ -44,21 +45,22 @@ class Lines:
 
 
 def line(progress: Progress) -> str:
-    """`00:40 measure 68 % · live 32 · done 118 · failed 0 · ttft p50 176 ms p95 402 ms · ...`."""
-    now = progress.latest
-    share = progress.share
+    """`00:40 / 01:00 measure 68 % · live 32 sessions · done 118 · failed 0 · ttft p50 176 ms p95 402 ms · ...`."""
+    now = moment(progress)
+    share = f" {format_share(now.share, 2)}" if now.share else ""
     parts = [
-        f"{told.clock(progress.t_ns)} {told.plain(now.phase)}" + (f" {format_share(share, 2)}" if share else ""),
-        f"live {told.whole(now.live_sessions)} sessions",
-        f"done {told.whole(now.sessions_done)}",
-        f"failed {told.errors(now)}",
+        f"{now.clock} {now.phase}{share}",
+        f"live {now.live[0]}",
+        f"done {now.done[0]}",
+        f"failed {now.failed}",
     ]
-    for metric in ("ttft", "tpot"):
-        histogram = getattr(now, metric)
-        if histogram.total():
-            low, high = (format_duration(histogram.quantile(q)) for q in (0.5, 0.95))
-            parts.append(f"{metric} p50 {low} p95 {high}")
-    if progress.tokens_per_s is not None:
-        parts.append(f"{format_number(progress.tokens_per_s)} tok/s")
-    fine, client = told.client(now.health)
-    return " · ".join(parts if fine else [*parts, f"client {client}"])
+    known = [(row.metric, {"p50": row.p50, "p95": row.p95}) for row in now.rows]
+    for metric, figures in known:
+        told_here = " ".join(f"{name} {figure}" for name, figure in figures.items() if figure != DASH)
+        parts += [f"{metric} {told_here}"] if told_here else []
+    over = [limit for limit in now.limits if limit.word == "over"]
+    parts += [f"over: {limit.metric} {limit.text}" for limit in over]
+    parts.append(" ".join(now.rates))
+    if now.engine:
+        parts.append(f"engine {', '.join(now.engine)}")
+    return " · ".join([*parts, f"client {', '.join(now.client)}"] if now.strained else parts)

@@ -11,7 +11,7 @@ MERGED = -1  # the `worker` of a sum
 _SUMS = (
     *("live_sessions", "live_requests", "sessions_started", "sessions_done", "sessions_failed"),
     *("requests_sent", "requests_ok", "requests_failed"),
-    *("output_tokens", "input_tokens", "bytes_in", "bytes_out"),
+    *("events", "output_tokens", "input_tokens", "bytes_in", "bytes_out"),
 )
 _ADDED_HEALTH = {"pool_waits", "rss_bytes", "clock_steps", "resends"}
 _PHASES = ("warmup", "measure", "drain")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 from harness.records.snapshot import Health, Snapshot
 from harness.units import NS_PER_S, THIN, format_duration, format_share
@@ -34,7 +35,7 @@ def errors(snapshot: Snapshot, most: int = 3) -> str:
     return whole(snapshot.requests_failed) + (f" ({', '.join(named)})" if named else "")
 
 
-def sparkline(values: list[float]) -> str:
+def sparkline(values: Sequence[float]) -> str:
     """One block a value, from 0 to the largest."""
     most = max(values, default=0.0)
     if most <= 0:
@@ -42,14 +43,17 @@ def sparkline(values: list[float]) -> str:
     return "".join(_BLOCKS[round(value / most * (len(_BLOCKS) - 1))] for value in values)
 
 
-def client(health: Health) -> tuple[bool, str]:
+def client(health: Health, ceiling_share: float | None = None) -> tuple[bool, tuple[str, ...]]:
     """Whether the load generator keeps up, and how we know. It warns at half of what makes a run invalid."""
     late = health.kernel_delay_p99_s is None and health.loop_lag_p99_s > 0.005
     fine = not (late or health.cpu_share > 0.425 or health.send_lag_p99_s > 0.005)
     parts = ["ok" if fine else "strained", f"loop lag p99 {format_duration(health.loop_lag_p99_s, 2)}"]
     if health.send_lag_p99_s > 0.005:
         parts.append(f"send lag p99 {format_duration(health.send_lag_p99_s, 2)}")
-    return fine, " · ".join([*parts, f"busiest worker {format_share(health.cpu_share, 2)} of a core"])
+    parts.append(f"busiest worker {format_share(health.cpu_share, 2)} of a core")
+    if ceiling_share is not None:
+        parts.append(f"{format_share(ceiling_share, 2)} of this machine's ceiling")
+    return fine, tuple(parts)
 
 
 def plain(text: str, limit: int = 60) -> str:

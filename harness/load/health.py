@@ -9,28 +9,17 @@ import asyncio
 import gc
 import resource
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from time import thread_time
 
 from harness.clock import now_ns
 from harness.load.kernelclock import KernelClock
 from harness.load.scheduler import Scheduler
+from harness.load.tail import Tail
 from harness.records.snapshot import Health
 
 _BEAT_NS = 50_000_000
 _COLLECT_BEATS = 200  # every ten seconds
-
-
-def _p99(values: Sequence[int]) -> float:
-    """The 99th percentile (nearest rank), in seconds."""
-    if not values:
-        return 0.0
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] / 1e9
-
-
-def _cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _rss_bytes() -> int:
@@ -49,6 +38,8 @@ class HealthMonitor:
         self._kernel_clock = kernel_clock
         self._loop_lags: array[int] = array("q")
         self._send_lags: array[int] = array("q")
+        self._loop_tail, self._send_tail = Tail(lambda: self._loop_lags), Tail(lambda: self._send_lags)
+        self._kernel_tail = Tail(self._kernel_delays)
         self._gc_pause_ns = 0
         self._due = 0
         self._beats = 0
@@ -64,7 +55,7 @@ class HealthMonitor:
         gc.freeze()
         gc.disable()
         self._started_ns = self._scheduler.now()
-        self._cpu_at_start = _cpu_s()
+        self._cpu_at_start = thread_time()
         self._due = self._started_ns + _BEAT_NS
         self._timer = self._scheduler.at(self._due, self._beat)
 
@@ -93,19 +84,25 @@ class HealthMonitor:
         self._gc_pause_ns = max(self._gc_pause_ns, now_ns() - before)
         return False
 
-    def read(self) -> Health:
-        """The figures so far. CPU share is of the time since `start`."""
+    def _kernel_delays(self) -> array[int]:
+        kernel = self._kernel_clock()
+        return kernel.delays_ns if kernel is not None else array("q")
+
+    def read(self, *, exact: bool = False) -> Health:
+        """The figures so far; quantiles are estimates unless `exact`, which takes longer.
+
+        The CPU share is the loop's, of the time since `start`: an engine in process has threads of its own.
+        """
         wall = max(1, self._scheduler.now() - self._started_ns) / 1e9
         kernel = self._kernel_clock()
-        delays = kernel.delays_ns if kernel is not None else ()
         return Health(
-            loop_lag_p99_s=_p99(self._loop_lags),
-            loop_lag_max_s=max(self._loop_lags, default=0) / 1e9,
-            send_lag_p99_s=_p99(self._send_lags),
-            send_lag_max_s=max(self._send_lags, default=0) / 1e9,
-            cpu_share=(_cpu_s() - self._cpu_at_start) / wall,
+            loop_lag_p99_s=self._loop_tail.p99_s(exact=exact) or 0.0,
+            loop_lag_max_s=self._loop_tail.max_s(),
+            send_lag_p99_s=self._send_tail.p99_s(exact=exact) or 0.0,
+            send_lag_max_s=self._send_tail.max_s(),
+            cpu_share=(thread_time() - self._cpu_at_start) / wall,
             gc_pause_max_s=self._gc_pause_ns / 1e9,
-            kernel_delay_p99_s=_p99(delays) if delays else None,
+            kernel_delay_p99_s=self._kernel_tail.p99_s(exact=exact),
             pool_waits=self.pool_waits,
             write_lag_max_s=self.write_lag_s(),
             clock_steps=kernel.steps if kernel is not None else 0,

@@ -93,6 +93,7 @@ class Ledger:
 
     def _tick(self, record: Record) -> None:
         tally = self.tally
+        tally.events += record.chunks
         tally.bytes_in += record.bytes_in
         tally.bytes_out += record.bytes_out
         tally.input_tokens += record.input_tokens or 0

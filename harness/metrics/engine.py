@@ -10,7 +10,7 @@ and sees neither the network nor us.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -144,18 +144,24 @@ def _page(samples: list[Sample], start_ns: int, end_ns: int) -> dict[str, Any]:
 
 
 def _shares(gained: dict[str, float]) -> dict[str, float]:
-    """Ratios of totals. Tokens looked up and found in the prefix cache; else cached and all prompt tokens."""
+    """Ratios of totals."""
     shares = {
-        "prefix_cache_hit_share": _ratio(gained, "prefix_cache_hits", "prefix_cache_queries")
-        if "prefix_cache_queries" in gained
-        else _ratio(gained, "cached_prompt_tokens", "prompt_tokens"),
+        "prefix_cache_hit_share": prefix_hit_share(gained),
         "spec_accepted_share": _ratio(gained, "spec_accepted_tokens", "spec_draft_tokens"),
         "spec_accepted_per_draft": _ratio(gained, "spec_accepted_tokens", "spec_drafts"),
     }
     return {name: share for name, share in shares.items() if share is not None}
 
 
-def _ratio(gained: dict[str, float], part: str, whole: str) -> float | None:
+def prefix_hit_share(gained: Mapping[str, float]) -> float | None:
+    """Tokens found in the prefix cache of those looked up; else cached ones of all prompt tokens. `gained` is what
+    the server's totals grew by."""
+    if "prefix_cache_queries" in gained:
+        return _ratio(gained, "prefix_cache_hits", "prefix_cache_queries")
+    return _ratio(gained, "cached_prompt_tokens", "prompt_tokens")
+
+
+def _ratio(gained: Mapping[str, float], part: str, whole: str) -> float | None:
     return gained[part] / gained[whole] if part in gained and gained.get(whole) else None
 
 

@@ -76,6 +76,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
     requests_ok: int = 0
     requests_failed: int = 0
     errors: dict[str, int] = {}
+    events: int = 0  # that carried output, of requests that have ended
     output_tokens: int = 0
     input_tokens: int = 0
     bytes_in: int = 0

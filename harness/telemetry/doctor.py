@@ -193,7 +193,7 @@ def _calibrated() -> Iterator[Check]:
             name="calibration", state="warn", value="this machine was never calibrated", remedy="harness calibrate"
         )
     else:
-        ceiling = told.get("ceiling", {}).get("events_per_cpu_second", 0)
+        ceiling = calibration.ceiling(told) or 0.0
         yield Check(name="calibration", state="ok", value=f"{ceiling:,.0f} events/s a core ({told.get('made_at')})")
 
 

@@ -21,6 +21,7 @@ from harness.units import NS_PER_S
 GROUP = "harness.telemetry"
 _OPEN_S = 6.0  # the run does not wait longer for sources to open
 _SAMPLE_S = 2.0  # nor for a sample before or after the load
+_FRESH_S = 5.0  # older values are not what the server does now
 
 
 class Telemetry:
@@ -56,8 +57,10 @@ class Telemetry:
         self._log.start(t0_ns)
 
     def latest(self, source: str = "prometheus") -> dict[str, float]:
-        """The newest values of a source, for the live view; empty while it has none."""
-        return self._log.latest.get(source, {})
+        """The newest values of a source, for the live view; empty while it has none, or has gone silent."""
+        newest = self._log.latest.get(source)
+        fresh_ns = round(max(_FRESH_S, 3 * self._settings.interval) * NS_PER_S)
+        return newest.values if newest is not None and now_ns() - newest.t_ns <= fresh_ns else {}
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -172,7 +175,7 @@ class _Log:
     """Lines on the clock's axis in, lines on the run's axis out. For all threads."""
 
     def __init__(self, path: Path) -> None:
-        self.latest: dict[str, dict[str, float]] = {}
+        self.latest: dict[str, Sample] = {}
         self._path = path
         self._lock = threading.Lock()
         self._waiting: list[Line] = []
@@ -182,7 +185,7 @@ class _Log:
     def add(self, line: Line) -> None:
         with self._lock:
             if isinstance(line, Sample) and line.values:
-                self.latest[line.source] = line.values
+                self.latest[line.source] = line
             self._waiting.append(line)
             self._write()
 

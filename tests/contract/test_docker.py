@@ -8,9 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 import yaml
@@ -45,10 +45,12 @@ def tool(name: str) -> str:
 def exported() -> set[str]:
     goal = Goal(name="n", sessions=1, duration_s=1.0, limits={"ttft.p95": 0.5})
     one = Snapshot(worker=0, t_ns=0, errors={"timeout": 1}, health=Health(kernel_delay_p99_s=0.0))
-    with Exporter(0) as exporter:
-        exporter.describe("run", goal)
-        exporter.update([one])
-        page = urllib.request.urlopen(exporter.url, timeout=10).read().decode()
+    exporter = Exporter()
+    exporter.describe("run", goal)
+    exporter.update([one])
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    page = b"".join(exporter.app(environ, lambda status, headers: None)).decode()
     return {line.split("{")[0].split(" ")[0] for line in page.splitlines() if not line.startswith("#")}
 
 

@@ -1,11 +1,8 @@
-import socket
-import urllib.request
+from wsgiref.util import setup_testing_defaults
 
-import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as classic
 
-from harness.errors import UsageError
 from harness.live.exporter import Exporter
 from harness.live.progress import Goal
 from harness.records.snapshot import Health, LogHistogram, Snapshot
@@ -31,9 +28,9 @@ def snapshot(worker: int, **parts: object) -> Snapshot:
 
 
 def scrape(exporter: Exporter, accept: str = "text/plain") -> str:
-    asked = urllib.request.Request(exporter.url, headers={"Accept": accept})
-    with urllib.request.urlopen(asked, timeout=10) as answer:
-        return answer.read().decode()
+    environ: dict[str, object] = {"HTTP_ACCEPT": accept}
+    setup_testing_defaults(environ)
+    return b"".join(exporter.app(environ, lambda status, headers: None)).decode()
 
 
 def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -43,15 +40,15 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 
 def test_workers_add_up_and_the_worst_health_counts() -> None:
-    with Exporter(0) as exporter:
-        exporter.describe("run-1", GOAL)
-        exporter.update(
-            [
-                snapshot(0, requests_ok=3, output_tokens=40, errors={"timeout": 1}, health=Health(loop_lag_p99_s=0.25)),
-                snapshot(1, requests_ok=4, output_tokens=2, errors={"timeout": 2}, health=Health(loop_lag_p99_s=0.5)),
-            ]
-        )
-        told = samples(scrape(exporter))
+    exporter = Exporter()
+    exporter.describe("run-1", GOAL)
+    exporter.update(
+        [
+            snapshot(0, requests_ok=3, output_tokens=40, errors={"timeout": 1}, health=Health(loop_lag_p99_s=0.25)),
+            snapshot(1, requests_ok=4, output_tokens=2, errors={"timeout": 2}, health=Health(loop_lag_p99_s=0.5)),
+        ]
+    )
+    told = samples(scrape(exporter))
     assert told["harness_workers", ()] == 2
     assert told["harness_elapsed_seconds", ()] == 4
     assert told["harness_requests_total", (("outcome", "ok"),)] == 7
@@ -63,9 +60,9 @@ def test_workers_add_up_and_the_worst_health_counts() -> None:
 
 
 def test_the_run_its_plan_and_its_limits() -> None:
-    with Exporter(0) as exporter:
-        exporter.describe("run-1", GOAL)
-        told = samples(scrape(exporter))
+    exporter = Exporter()
+    exporter.describe("run-1", GOAL)
+    told = samples(scrape(exporter))
     labels = (("name", "agents"), ("run_id", "run-1"), ("simulated", "false"), ("target", 'vllm · "tiny"'))
     assert told["harness_run_info", labels] == 1
     assert told["harness_planned_sessions", ()] == 200
@@ -76,26 +73,26 @@ def test_the_run_its_plan_and_its_limits() -> None:
 
 
 def test_before_the_first_snapshot_health_is_unknown_not_zero() -> None:
-    with Exporter(0) as exporter:
-        told = samples(scrape(exporter))
+    exporter = Exporter()
+    told = samples(scrape(exporter))
     assert told["harness_requests_sent_total", ()] == 0
     assert all(value == 0 for (name, _), value in told.items() if name == "harness_phase")
     assert not [name for name, _ in told if name.startswith(("harness_client", "harness_run_info", "harness_planned"))]
 
 
 def test_without_kernel_stamps_there_is_no_kernel_delay() -> None:
-    with Exporter(0) as exporter:
-        exporter.update([snapshot(0)])
-        assert "kernel_delay" not in scrape(exporter)
-        exporter.update([snapshot(0, health=Health(kernel_delay_p99_s=0.001))])
-        assert "harness_client_kernel_delay_p99_seconds 0.001" in scrape(exporter)
+    exporter = Exporter()
+    exporter.update([snapshot(0)])
+    assert "kernel_delay" not in scrape(exporter)
+    exporter.update([snapshot(0, health=Health(kernel_delay_p99_s=0.001))])
+    assert "harness_client_kernel_delay_p99_seconds 0.001" in scrape(exporter)
 
 
 def test_buckets_are_exact_and_cumulative() -> None:
     values = (2e-6, 0.00099, 0.0011, 0.09, 0.11, 0.11, 99.0, 500.0)
-    with Exporter(0) as exporter:
-        exporter.update([snapshot(0, ttft=histogram(*values))])
-        told = samples(scrape(exporter))
+    exporter = Exporter()
+    exporter.update([snapshot(0, ttft=histogram(*values))])
+    told = samples(scrape(exporter))
     buckets = {labels[0][1]: value for (name, labels), value in told.items() if name == "harness_ttft_seconds_bucket"}
     for bound in ("0.0001", "0.001", "0.1", "1.0", "100.0"):
         assert buckets[bound] == sum(value <= float(bound) for value in values)
@@ -106,24 +103,10 @@ def test_buckets_are_exact_and_cumulative() -> None:
 
 
 def test_the_page_is_valid_openmetrics() -> None:
-    with Exporter(0) as exporter:
-        exporter.describe("run-1", GOAL)
-        exporter.update([snapshot(0, ttft=histogram(0.1), errors={'http_500\n"': 1})])
-        page = scrape(exporter, "application/openmetrics-text")
+    exporter = Exporter()
+    exporter.describe("run-1", GOAL)
+    exporter.update([snapshot(0, ttft=histogram(0.1), errors={'http_500\n"': 1})])
+    page = scrape(exporter, "application/openmetrics-text")
     families = {family.name: family for family in openmetrics(page)}
     assert families["harness_ttft_seconds"].type == "histogram"
     assert families["harness_request_errors"].samples[0].labels == {"error": 'http_500\n"'}
-
-
-def test_a_busy_port_is_an_error_of_usage() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        port = holder.getsockname()[1]
-        with pytest.raises(UsageError, match=f"127.0.0.1:{port}"):
-            Exporter(port)
-
-
-def test_it_listens_on_the_loopback_and_stops() -> None:
-    with Exporter(0) as exporter:
-        assert exporter.url.startswith("http://127.0.0.1:")
-    with pytest.raises(OSError, match="refused"):
-        scrape(exporter)

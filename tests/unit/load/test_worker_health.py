@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import time
+from array import array
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -14,6 +16,7 @@ from harness.clock import VirtualLoop
 from harness.load.health import HealthMonitor
 from harness.load.kernelclock import KernelClock
 from harness.load.scheduler import Scheduler
+from harness.load.tail import Tail
 from harness.records.snapshot import Health
 
 MS = 1_000_000
@@ -27,7 +30,7 @@ def watched(script: Callable[[VirtualLoop, HealthMonitor], Coroutine[Any, Any, N
         monitor.start()
         try:
             await script(loop, monitor)
-            return monitor.read()
+            return monitor.read(exact=True)
         finally:
             monitor.stop()
 
@@ -109,3 +112,17 @@ def test_kernel_delays_and_clock_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     assert clock.steps == 1 and abs(clock.offset_ns - before - 5 * 10**9) < 10_000_000
     health = watched(quiet, kernel_clock=lambda: clock)
     assert (health.kernel_delay_p99_s, health.clock_steps) == (50e-6, 1)
+
+
+def test_a_tail_told_on_the_way_is_that_of_all_so_far() -> None:
+    values: array[int] = array("q")
+    tail = Tail(lambda: values)
+    assert (tail.max_s(), tail.p99_s(exact=False), tail.p99_s(exact=True)) == (0.0, None, None)
+    draw = random.Random(7)
+    for _ in range(5):
+        values.extend(round(draw.lognormvariate(12, 2)) for _ in range(500))
+        ordered, rank = sorted(values), int(len(values) * 0.99)
+        assert tail.p99_s(exact=True) == ordered[rank] / 1e9
+        told = tail.p99_s(exact=False)
+        assert told is not None and ordered[rank - 1] * 0.97 <= told * 1e9 <= ordered[rank] * 1.03
+        assert tail.max_s() == max(values) / 1e9

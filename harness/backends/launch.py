@@ -65,14 +65,7 @@ class Server:
 
     def last_words(self, lines: int = _LAST_LINES) -> list[str]:
         """The last lines of its log that are not empty."""
-        try:
-            with self.log.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-                text = file.read().decode("utf-8", "replace")
-        except OSError:
-            return []
-        said = [line.rpartition("\r")[2].rstrip() for line in text.splitlines()]
-        return [line for line in said if line][-lines:]
+        return last_words(self.log, lines)
 
     def stop(self) -> None:
         """End it and all it has started. May be called twice."""
@@ -85,6 +78,18 @@ class Server:
         except subprocess.TimeoutExpired:
             self._guardian.kill()
             self._guardian.wait()
+
+
+def last_words(log: Path, lines: int = _LAST_LINES) -> list[str]:
+    """The last lines of a log that are not empty."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    said = [line.rpartition("\r")[2].rstrip() for line in text.splitlines()]
+    return [line for line in said if line][-lines:]
 
 
 @contextmanager

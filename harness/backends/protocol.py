@@ -6,6 +6,7 @@ socket or a clock. A *launcher* starts a server of ours and stops it again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from enum import IntEnum
 from pathlib import Path
@@ -72,6 +73,10 @@ class Decoder(Protocol):
 
     def event(self, data: bytes) -> Output:
         """Take the data of one SSE event, in order. Never raises: what it cannot read, it remembers."""
+        ...
+
+    def events(self, data: list[bytes]) -> list[Output]:
+        """Take the data of several SSE events, in order: the same as `event` for each."""
         ...
 
     def body(self, data: bytes) -> None:
@@ -173,3 +178,46 @@ class Describes(Protocol):
             TargetError: it cannot be brought there, and the config insists.
         """
         ...
+
+
+class EngineFailure(Exception):
+    """An engine in our own process could not answer. `name` is one of the errors that records have."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__(detail)
+        self.name = name
+        self.detail = detail
+
+
+class LocalEngine(Protocol):
+    """An engine that works in the process of the load generator."""
+
+    def load(self) -> None:
+        """Load the model; called once, in a thread, before anything is asked.
+
+        Raises:
+            TargetError: it cannot be loaded.
+        """
+        ...
+
+    async def answer(self, request_id: str, body: bytes, say: Callable[[bytes], None]) -> None:
+        """Answer one request of the backend's dialect. Cancelled, the engine stops working on it.
+
+        `say` takes each piece of the answer, as a server would send it, at the moment that piece is made; from any
+        thread.
+
+        Raises:
+            EngineFailure: there is no answer, or it broke off.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the model and of all it has started. Called once, also where `load` failed."""
+        ...
+
+
+@runtime_checkable
+class InProcess(Protocol):
+    """A backend without a server: its engine works in the process of the one worker."""
+
+    def engine(self) -> LocalEngine: ...

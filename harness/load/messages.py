@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from harness.backends.protocol import Target
+from harness.load.reached import Reached
 from harness.load.wire import Endpoint
 from harness.records.manifest import WorkerReport
 from harness.records.snapshot import Snapshot
@@ -26,6 +27,7 @@ class WorkerSpec(msgspec.Struct, kw_only=True):
     run_nonce: str
     warm_connections: bool = True
     cpu: int | None = None  # the core it should stay on
+    solo: list[int] | None = None  # these sessions, one after the other, in the place of the shard
 
 
 class Start(msgspec.Struct, tag="start"):
@@ -45,6 +47,7 @@ class Ready(msgspec.Struct, tag="ready"):
 
     worker: int
     pid: int
+    reached: Reached | None = None  # an engine in the worker's own process, which nobody else could reach
 
 
 class Tick(msgspec.Struct, tag="tick"):

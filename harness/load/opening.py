@@ -7,13 +7,13 @@ import msgspec
 from harness import secrets
 from harness.config import BackendConfig, Experiment
 from harness.load.harness_wire import HarnessWire
-from harness.load.wire import Endpoint, Wire
+from harness.load.wire import IN_PROCESS, Endpoint, Wire
 
 
 def endpoint_of(experiment: Experiment, params: BackendConfig) -> Endpoint:
     """Where the load goes. Secrets stay references; whoever opens the wire resolves them."""
     return Endpoint(
-        url=str(params.url),
+        url=str(params.url or IN_PROCESS),
         headers=dict(params.headers),
         verify=params.verify,
         kernel_stamps=experiment.load.kernel_stamps,

@@ -12,6 +12,8 @@ import msgspec
 
 from harness.load.exchange import Exchange
 
+IN_PROCESS = "in-process"  # the URL of an engine that the worker itself holds
+
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Where requests go, and the headers that every one of them carries."""

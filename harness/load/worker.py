@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from math import ceil
 from pathlib import Path
@@ -21,6 +22,7 @@ from harness.config import Experiment
 from harness.errors import ExitCode, HarnessError
 from harness.load import messages
 from harness.load.health import HealthMonitor
+from harness.load.host import Hosted, host_engine
 from harness.load.ledger import Ledger
 from harness.load.limits import Limiter
 from harness.load.loop import run
@@ -52,7 +54,7 @@ class _Pipe:
     def _readable(self) -> None:
         data = os.read(0, 65536)
         if not data:
-            os._exit(ExitCode.UNEXPECTED)  # the parent is gone: nobody would read what we find
+            _end_at_once()  # the parent is gone: nobody would read what we find
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             self._lines.put_nowait(line)
@@ -70,16 +72,18 @@ class _Pipe:
 class Worker:
     """One shard and all it takes to play it."""
 
-    def __init__(self, spec: WorkerSpec, pipe: _Pipe) -> None:
+    def __init__(self, spec: WorkerSpec, pipe: _Pipe, hosted: Hosted | None = None) -> None:
         self._spec = spec
+        self._hosted = hosted
         self._pipe = pipe
         experiment = Experiment.model_validate(spec.experiment)
-        shard = make_plan(experiment).shard(spec.shard, spec.shards)
+        plan = make_plan(experiment)
+        shard = plan.shard(spec.shard, spec.shards) if spec.solo is None else plan.alone(spec.solo)
         wanted = len(shard.slots()) or min(_WARM_OPEN, ceil((experiment.load.rate or 0) / spec.shards))
         self._connections = min(_WARM_CONNECTIONS, wanted) if spec.warm_connections else 0
         endpoint, hidden = with_secrets(spec.endpoint, experiment.backend)
         self._scheduler = Scheduler()
-        self._wire = open_wire(experiment.load.wire, endpoint)
+        self._wire = hosted.wire if hosted else open_wire(experiment.load.wire, endpoint)
         self._writer = RecordWriter(Path(spec.records_path))
         self._health = HealthMonitor(self._scheduler, lambda: getattr(self._wire, "kernel_clock", None))
         self._health.write_lag_s = lambda: self._writer.longest_write_s
@@ -107,13 +111,15 @@ class Worker:
         """Ready, start, play, done."""
         await self._wire.open(self._connections)
         self._player.prepare()
-        self._pipe.say(Ready(worker=self._spec.shard, pid=os.getpid()))
+        reached = self._hosted.reached if self._hosted else None
+        self._pipe.say(Ready(worker=self._spec.shard, pid=os.getpid(), reached=reached))
         message = await self._pipe.receive()
         if isinstance(message, Start):
             await self._play(message.at_ns)
-        await self._wire.close()
+        done = Done(report=self._report(), snapshot=self._snapshot())
+        await self._wire.close()  # an engine takes its time
         self._writer.close()
-        self._pipe.say(Done(report=self._report(), snapshot=self._snapshot()))
+        self._pipe.say(done)
 
     async def _play(self, t0_ns: int) -> None:
         self._health.start()
@@ -140,17 +146,17 @@ class Worker:
                 self._interrupted = True
                 self._player.stop(drain=message.drain)
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self, *, exact: bool = False) -> Snapshot:
         self._player.count_live()
         self._health.pool_waits = self._limiter.waits
         tally = self._ledger.tally
-        tally.health = self._health.read()
+        tally.health = self._health.read(exact=exact)
         tally.health.resends = getattr(self._wire, "resends", 0)
         return tally
 
     def _report(self) -> WorkerReport:
         full_ns, dry_ns = self._player.marks
-        tally = self._snapshot()
+        tally = self._snapshot(exact=True)
         return WorkerReport(
             worker=self._spec.shard,
             full_ns=full_ns,
@@ -163,6 +169,13 @@ class Worker:
             interrupted=self._interrupted,
             health=tally.health,
         )
+
+
+def _end_at_once() -> None:
+    """With all that an engine of ours has started."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(ExitCode.UNEXPECTED)
 
 
 def _make_dialect(experiment: Experiment, spec: WorkerSpec) -> Dialect:
@@ -180,15 +193,14 @@ async def _main(out: int) -> None:
     if spec.cpu is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {spec.cpu})
     try:
-        await Worker(spec, pipe).run()
+        hosted = await host_engine(spec)
+        await Worker(hosted.spec if hosted else spec, pipe, hosted).run()
     except HarnessError as error:
         pipe.say(Failed(message=error.message, remedy=error.remedy, exit_code=int(error.exit_code)))
 
 
 def main() -> None:
     """Entry point of the process. SIGINT is the parent's business: it tells us to drain."""
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     out = os.dup(1)
     os.dup2(2, 1)  # a stray print must not look like a message

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 TIME_BINS = 120
 _CDF_POINTS = 240
 _LENGTH_BINS = 24
+_SESSION_BINS = 80
+PARTS = ("lag", "prefill", "decode", "gap")  # of a critical path, as they are stacked
 _FEWEST = 5  # requests without which a bin of prompt lengths has no band
 _MARKED = ("p50", "p95", "p99")
 
@@ -50,12 +52,11 @@ def _marks(stats: MetricStats) -> list[tuple[str, float, float]]:
 
 def over_time(analysis: Analysis, most: int = TIME_BINS) -> dict[str, Any] | None:
     """Bands of ttft and tpot by time of sending, output tokens a second, requests in flight; the whole load."""
+    edges = time_edges(analysis, most)
+    if edges is None:
+        return None
     table = analysis.table
     sent = table.sent_ns != UNKNOWN
-    end = float(table.end_ns.max()) / NS_PER_S if table.n else 0.0
-    if not sent.any() or end <= 0:
-        return None
-    edges = _edges(end, most)
     starts = table.sent_ns[sent] / NS_PER_S
     ends = np.maximum(table.end_ns[sent] / NS_PER_S, starts)
     good = sent & (table.status == OK)
@@ -74,6 +75,28 @@ def over_time(analysis: Analysis, most: int = TIME_BINS) -> dict[str, Any] | Non
         "window": [window.start_ns / NS_PER_S, window.end_ns / NS_PER_S],
         "bin_s": float(edges[1] - edges[0]),
     }
+
+
+def time_edges(analysis: Analysis, most: int = TIME_BINS) -> Floats | None:
+    """The bins of all charts over time, in seconds from the start of the load; None where nothing was sent."""
+    table = analysis.table
+    end = float(table.end_ns.max()) / NS_PER_S if table.n else 0.0
+    return _edges(end, most) if end > 0 and bool((table.sent_ns != UNKNOWN).any()) else None
+
+
+def over_critical_paths(analysis: Analysis, most: int = _SESSION_BINS) -> dict[str, Any] | None:
+    """The measured sessions by length of their critical path, in at most `most` groups of equal size: the mean of each
+    part in each group. None where all sessions are single requests, or there are too few to draw."""
+    sessions = analysis.sessions
+    chosen = np.flatnonzero(analysis.samples.sessions)
+    if len(chosen) < 3 or int(sessions.requests[chosen].max()) < 2:
+        return None
+    order = chosen[np.argsort(sessions.critical_path[chosen], kind="stable")]
+    groups = np.array_split(order, min(most, len(order)))
+    middles = np.cumsum([len(group) for group in groups]) - np.array([len(group) for group in groups]) / 2
+    lines = {part: np.array([getattr(sessions, part)[group].mean() for group in groups]) for part in PARTS}
+    shown = {part: told(line) for part, line in lines.items() if line.max() > 0}
+    return {"x": told(middles / len(order)), "series": shown} if shown else None
 
 
 def by_prompt_length(analysis: Analysis) -> dict[str, Any] | None:

@@ -1,39 +1,34 @@
-"""One HTML file to keep, print and mail: no network, no build step, tables that read without JavaScript.
-
-Foreign text is inert: the template escapes everything, data travels as JSON without `<`, and the page's content
-security policy runs only the three scripts and the style whose hashes it names.
-"""
+"""The page of a run: one HTML file to keep, print and mail. Its tables read without JavaScript."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
+import math
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
 
 from harness.metrics.summary import MetricStats, Summary
+from harness.metrics.table import Floats
 from harness.report import charts
 from harness.report.analysed import story_of
 from harness.report.definitions import FLOOR, INTERVAL, definitions
-from harness.report.figures import amount, clean, figure, whole
+from harness.report.figures import amount, clean, figure
+from harness.report.machines import Part, machine_parts
 from harness.report.money import break_even_rows, cost_rows
-from harness.report.story import Story
+from harness.report.page import page
+from harness.report.story import QUANTITIES, Story
 from harness.report.waterfall import LABEL, ROW, WIDTH, waterfalls
 from harness.units import format_duration, format_number
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from harness.metrics.analysis import Analysis
 
-_ASSETS = Path(__file__).with_name("assets")
 _QUANTITIES = ("p50", "p90", "p95", "p99", "p99.9")
 _TABLE_BINS = 12
+_GRAVE = 4  # findings that are told under the verdict; all of them, with remedies, stand further down
+_PARTS = {"lag": "client", "prefill": "queue+prefill", "decode": "decode", "gap": "tools+think"}
+_PART_OF = {"queue+prefill": 1, "decode": 2, "tools+think": 3, "client": 4}  # class of the colour
 
 
 class HtmlReport:
@@ -43,69 +38,39 @@ class HtmlReport:
     extension = "html"
 
     def render(self, analysis: Analysis) -> str:
-        """The page. jinja2 is imported here, not before."""
+        """The page."""
         story = story_of(analysis)
-        scripts = [_asset("uPlot.LICENSE", "/*\n", "*/\n") + _asset("uPlot.iife.min.js"), _asset("report.js")]
-        style = _asset("uPlot.min.css") + _asset("report.css")
-        return _template().render(
+        edges = charts.time_edges(analysis)
+        machines = [] if edges is None else machine_parts(analysis, edges)
+        return page(
+            "run.html.j2",
+            _data(analysis, story, machines, edges),
             story=story,
             summary=analysis.summary,
-            style=style,
-            scripts=scripts,
-            policy=_policy(scripts, style),
-            data=_data(analysis, story),
+            quantities=QUANTITIES,
+            grave=[line for line in story.findings if line.tone in ("bad", "warn")][:_GRAVE],
             **_tables(analysis),
+            **_sessions(analysis),
+            **_machines(analysis, machines),
             **_facts(analysis),
         )
 
 
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_ASSETS),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "clean": clean,
-        "whole": whole,
-        "number": format_number,
-        "duration": format_duration,
-        "amount": amount,
-    }
-    return environment.get_template("report.html.j2")
-
-
-@cache
-def _asset(name: str, before: str = "", after: str = "") -> str:
-    return before + (_ASSETS / name).read_text(encoding="utf-8") + after
-
-
-def _policy(scripts: list[str], style: str) -> str:
-    """Nothing is fetched, and nothing runs but our own text."""
-
-    def digest(text: str) -> str:
-        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-    run = " ".join(digest(text) for text in scripts)
-    return f"default-src 'none'; script-src {run}; style-src {digest(style)}; base-uri 'none'; form-action 'none'"
-
-
-def _data(analysis: Analysis, story: Story) -> str:
-    """The charts' series as JSON that cannot end its element, whatever it holds."""
+def _data(analysis: Analysis, story: Story, machines: list[Part], edges: Floats | None) -> dict[str, Any]:
+    """The charts' series."""
     latencies = ["ttft_intended", "e2e_intended"] if story.open_load else ["ttft", "e2e"]
-    content = {
+    engine = {
+        part.name: {"unit": part.unit, "series": {name: charts.told(line) for name, line in part.lines.items()}}
+        for part in machines
+    }
+    return {
         "cdf": charts.distributions(analysis, [*latencies, "tpot"]),
         "time": charts.over_time(analysis),
         "length": charts.by_prompt_length(analysis),
+        "sessions": charts.over_critical_paths(analysis),
+        "end": None if edges is None else float(edges[-1]),
+        "engine": engine,
     }
-    text = json.dumps(content, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _tables(analysis: Analysis) -> dict[str, Any]:
@@ -115,8 +80,6 @@ def _tables(analysis: Analysis) -> dict[str, Any]:
         "groups": _groups(metrics),
         "time_rows": _time_rows(analysis),
         "length_rows": _length_rows(analysis),
-        "waterfalls": waterfalls(analysis),
-        "drawing": {"width": WIDTH, "label": LABEL, "row": ROW},
         "definitions": definitions(metrics),
         "notes": (INTERVAL, FLOOR),
     }
@@ -148,10 +111,52 @@ def _time_rows(analysis: Analysis) -> list[dict[str, Any]]:
     ]
 
 
-def _length_rows(analysis: Analysis) -> list[tuple[float | None, ...]]:
+def _length_rows(analysis: Analysis) -> list[tuple[str, ...]]:
     """Middle of each bin of prompt lengths; p5, p50 and p95 of ttft in it."""
     data = charts.by_prompt_length(analysis)
-    return list(zip(data["x"], *data["series"].values(), strict=True)) if data else []
+    if data is None:
+        return []
+    rows = zip(data["x"], *data["series"].values(), strict=True)
+    return [(format_number(tokens), *map(format_duration, times)) for tokens, *times in rows]
+
+
+def _sessions(analysis: Analysis) -> dict[str, Any]:
+    """Where the time of sessions went."""
+    data = charts.over_critical_paths(analysis, _TABLE_BINS)
+    lines = {} if data is None else {_PARTS[part]: line for part, line in data["series"].items()}
+    rows = [] if data is None else list(zip(data["x"], *lines.values(), strict=True))
+    return {
+        "waterfalls": waterfalls(analysis),
+        "drawing": {"width": WIDTH, "label": LABEL, "row": ROW},
+        "part_of": _PART_OF,
+        "session_head": ["longer than … of the sessions", *lines],
+        "session_rows": [[amount(share, "share"), *map(format_duration, parts)] for share, *parts in rows],
+    }
+
+
+def _machines(analysis: Analysis, parts: list[Part]) -> dict[str, Any]:
+    """What was sampled, in about a dozen rows."""
+    edges = charts.time_edges(analysis, _TABLE_BINS)
+    few = machine_parts(analysis, edges) if parts and edges is not None else []
+    lines = [(f"{name}, {part.unit}", part.unit, line) for part in few for name, line in part.lines.items()]
+    return {
+        "engine_parts": parts,
+        "engine_head": ["time", *(name.removesuffix(", count").removesuffix(", share") for name, _, _ in lines)],
+        "engine_table": [] if edges is None or not few else _sampled(edges, lines),
+    }
+
+
+def _sampled(edges: Floats, lines: list[tuple[str, str, Floats]]) -> list[list[str]]:
+    def cell(value: float, unit: str) -> str:
+        return amount(None if math.isnan(value) else value, "share" if unit == "share" else "")
+
+    return [
+        [
+            f"{format_duration(float(edges[place]))} – {format_duration(float(edges[place + 1]))}",
+            *(cell(float(line[place]), unit) for _, unit, line in lines),
+        ]
+        for place in range(len(edges) - 1)
+    ]
 
 
 def _facts(analysis: Analysis) -> dict[str, Any]:

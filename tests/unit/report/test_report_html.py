@@ -68,7 +68,8 @@ def test_the_page_is_well_formed_small_and_alone(text: str) -> None:
     assert page.open == []
     assert len(text.encode()) < 400_000
     for _, attributes in page.elements:
-        for name in ("src", "href", "srcset", "action", "data", "poster", "background"):
+        assert attributes.get("href", "#").startswith("#")
+        for name in ("src", "srcset", "action", "data", "poster", "background"):
             assert name not in attributes
     assert "@import" not in text and "url(" not in "".join(page.inline["style"])
     assert not page.all("link")
@@ -82,7 +83,7 @@ def test_only_our_own_scripts_and_style_may_run(text: str) -> None:
     for script in (*page.inline["script"][1:], *page.inline["style"]):
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in policy
-    assert len(page.inline["script"]) == 3
+    assert len(page.inline["script"]) == 4
     assert not any(name.startswith("on") or name == "style" for _, a in page.elements for name in a)
 
 
@@ -121,7 +122,7 @@ def test_marks_of_the_distribution_are_the_summarys_own_numbers(analysis: Analys
 
 def test_series_are_bounded_whatever_the_run(text: str) -> None:
     told = data_of(Page(text))
-    assert all(len(part["x"]) <= 2000 for part in told.values() if part)
+    assert all(len(part["x"]) <= 2000 for part in told.values() if isinstance(part, dict) and "x" in part)
     assert all(len(line) == len(told["time"]["x"]) for line in told["time"]["series"].values())
 
 
@@ -149,7 +150,7 @@ def test_hostile_text_is_inert_everywhere(make_run: Make, records: list[Record])
     assert page.open == []
     assert "<script>alert" not in text and "<img" not in text
     assert not page.all("img")
-    assert len(page.inline["script"]) == 3
+    assert len(page.inline["script"]) == 4
     assert "{{7*7}}" in html.unescape(text)  # told as it came, not evaluated
     assert "\\u003c" in page.inline["script"][0] or "<" not in page.inline["script"][0]
 

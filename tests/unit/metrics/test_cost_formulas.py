@@ -190,6 +190,7 @@ def test_the_latest_day_a_date_can_mean(as_of: str, day: date | None) -> None:
     [
         # 2026-08-01 to 2026-11-21 are 30 + 31 + 30 + 21 = 112 days; 2026-08-23 to it are 90
         ({"gpu_hour": 1, "as_of": "2026-08-01"}, 112),
+        ({"gpu_hour": 1, "as_of": "2026-08-22"}, 91),
         ({"gpu_hour": 1, "as_of": "2026-08-23"}, None),
         ({"gpu_hour": 1}, None),
         ({"gpu_hour": 1, "against": [{"model": "a/b", "as_of": "2026-08-01"}, {"model": "c"}]}, 112),

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.records.telemetry import Device
+from harness.metrics.energy import energy_figures
+from harness.metrics.summary import Rates
+from harness.records.telemetry import Device, Sample, TelemetryLog
 from harness.telemetry import amdsmi, nvml
 from harness.telemetry.amdsmi import AmdSmi
 from harness.telemetry.command import Command, watts
@@ -17,6 +19,7 @@ from harness.telemetry.nvml import Nvml
 from harness.telemetry.rapl import Rapl
 from harness.telemetry.source import Engine, Missing
 
+S = 1_000_000_000
 AWAY = Engine(url="https://api.example.com/v1")
 
 
@@ -112,6 +115,58 @@ def test_gpus_by_number(pynvml: Any, wanted: Any) -> None:
     with pytest.raises(Missing, match="Invalid Argument") as told:
         Nvml(wanted(gpu=[3]), AWAY).open()
     assert told.value.severity == "warning"
+
+
+def sampled(source: Nvml, gpus: list[dict[str, Any]], steps: list[list[dict[str, Any]]]) -> TelemetryLog:
+    """One sample a second, each GPU as the step says; an empty value is a question that is not supported."""
+    samples = []
+    for second, step in enumerate(steps):
+        for one, more in zip(gpus, step, strict=True):
+            one.update(more)
+            for key in [key for key, value in one.items() if value is None]:
+                del one[key]
+        samples.append(Sample(source="nvml", t_ns=second * S, devices=source.sample().devices))
+    return TelemetryLog(samples=samples)
+
+
+def test_the_energy_of_two_gpus_one_of_which_lacks_a_counter(pynvml: Any, wanted: Any, here: Engine) -> None:
+    """GPU 0 counts 300 J a second, in mJ; GPU 1 has no counter and draws 100 W: 4 s are 1,200 J and 400 J."""
+    gpus = [gpu(0, energy=0), gpu(1, power=100_000)]
+    pynvml(*gpus)
+    source = Nvml(wanted(gpu="auto"), here)
+    source.open()
+    log = sampled(source, gpus, [[{"energy": 7_000 + 300_000 * second}, {}] for second in range(7)])
+    figures, findings = energy_figures(log, 1 * S, 5 * S, Rates())
+    assert figures is not None and figures.by_device == pytest.approx({"GPU-0": 1200, "GPU-1": 400})
+    assert figures.joules == pytest.approx(1600) and "energy_invalid" not in [found.code for found in findings]
+    assert figures.source == "nvml counter (1 gpu) + nvml power (1 gpu)"
+
+
+@pytest.mark.parametrize(("power", "joules"), [(250_000, 1000.0), (None, None)])
+def test_a_counter_that_starts_again_is_never_a_negative_energy(
+    pynvml: Any, wanted: Any, here: Engine, power: int | None, joules: float | None
+) -> None:
+    """NVML names no end of its counter: after a driver's restart it goes on from 0. What power tells (250 W, 4 s) is
+    taken instead; without it the energy is unknown."""
+    gpus = [gpu(0, energy=0, power=power)]
+    pynvml(*gpus)
+    source = Nvml(wanted(gpu="auto"), here)
+    source.open()
+    log = sampled(source, gpus, [[{"energy": energy, "power": power}] for energy in (9e8, 9.1e8, 9.2e8, 100, 2e5, 4e5)])
+    figures, findings = energy_figures(log, 1 * S, 5 * S, Rates())
+    assert figures is not None and figures.joules == (None if joules is None else pytest.approx(joules))
+    assert ("energy_invalid" in [found.code for found in findings]) is (joules is None)
+
+
+def test_the_energy_of_a_gpu_in_parts_is_not_told(pynvml: Any, wanted: Any, here: Engine) -> None:
+    gpus = [gpu(0, energy=0, power=300_000, mig=[1, 1])]
+    pynvml(*gpus)
+    source = Nvml(wanted(gpu="auto"), here)
+    source.open()
+    log = sampled(source, gpus, [[{"energy": 300_000 * second}] for second in range(7)])
+    figures, findings = energy_figures(log, 1 * S, 5 * S, Rates())
+    assert figures is not None and figures.joules is None
+    assert [found.code for found in findings][:1] == ["energy_invalid"] and "MIG" in findings[0].message
 
 
 @pytest.mark.parametrize("asked", [False, "auto"])

@@ -114,9 +114,10 @@ def _coalesced(evidence: Evidence) -> float | None:
 
 
 def _steal(evidence: Evidence) -> float | None:
-    """Share of CPU time that the hypervisor took, as noted in the manifest; None where it could not be read."""
-    noted = evidence.manifest.machine.get("steal_share")
-    return None if noted is None else float(noted)
+    """Share of CPU time that the hypervisor took of any machine, as noted in the manifest; None where nobody knows."""
+    machine = evidence.manifest.machine
+    noted = [part.get("steal_share") for part in (machine, *(machine.get("nodes") or {}).values())]
+    return max((float(share) for share in noted if share is not None), default=None)
 
 
 def _constant(limit: float) -> Callable[[Evidence], float]:

@@ -80,7 +80,7 @@ def tell(found: Survey, *, as_json: bool) -> None:
     if found.tokens_per_word is not None:
         console.print(
             f"   tokens    {found.tokens_per_word:.2f} a word of our filler,"
-            f" {found.message_overhead_tokens:.0f} a message of overhead"
+            f" {found.message_overhead_tokens:.0f} more a message, {found.prompt_overhead_tokens:.0f} more a prompt"
         )
     for name, words in _ABILITIES.items():
         able = found.abilities.get(name)

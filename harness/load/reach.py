@@ -1,7 +1,7 @@
 """Reach the target before the load: is it there, does it speak the dialect, how long are our words in its tokens.
 
-Three tiny requests at once, on the same wire as the load: one as the load will send it, two that tell how many tokens
-a prompt of so many words is. Whatever is wrong with the target is found here, told in one line, and nothing is run.
+A few tiny requests at once, on the same wire as the load: one as the load will send it, the others tell how many tokens
+our words are. Whatever is wrong with the target is found here, told in one line, and nothing is run.
 """
 
 from __future__ import annotations
@@ -20,17 +20,16 @@ from harness.errors import TargetError
 from harness.load.exchange import Exchange
 from harness.load.harness_wire import HarnessWire
 from harness.load.httpx_wire import name_of
+from harness.load.lengths import lengths, questions
 from harness.load.loop import run
 from harness.load.opening import endpoint_of, open_wire, with_secrets
 from harness.load.reading import Reading
 from harness.load.tls import context_for
 from harness.load.transport import HarnessTransport
 from harness.load.wire import Endpoint, Wire
-from harness.workloads.session import Text
-from harness.workloads.text import TextCalibration, TextMaker, fit
+from harness.workloads.text import TextCalibration, filler
 
 _PATIENCE_S = 60.0
-_WORDS = (1, 160)
 _REFUSALS = (400, 422)
 _ATTEMPTS = 3
 _PASSING = ("http_429", "stream_error", "truncated_stream", "connection_reset", "empty_answer", "garbage_event")
@@ -104,7 +103,7 @@ async def _reach(experiment: Experiment, params: BackendConfig, prepare: bool) -
         return Reached(
             target=target,
             endpoint=msgspec.structs.replace(endpoint, reuse=keeps),
-            calibration=_fit(replies[1:]),
+            calibration=await _calibration(replies[1:], target, secret_endpoint, wire),
             keeps_connections=keeps,
         )
     finally:
@@ -150,7 +149,7 @@ async def _ask_until_answered(
 ) -> list[tuple[Exchange, Reply]]:
     """Ask; once more without optional fields where they are refused; again where the failure may pass."""
     replies = await _ask_all(wire, backend, target, params, exact, attempt=1)
-    if any(exchange.status in _REFUSALS for exchange, _ in replies):
+    if any(exchange.status in _REFUSALS for exchange, _ in replies[:-1]):  # the last may be no prompt of its template
         target.strict = True
         replies = await _ask_all(wire, backend, target, params, exact, attempt=1)
     for attempt in range(2, _ATTEMPTS + 1):
@@ -164,21 +163,16 @@ async def _ask_until_answered(
 async def _ask_all(
     wire: Wire, backend: Backend, target: Target, params: BackendConfig, exact: bool, *, attempt: int
 ) -> list[tuple[Exchange, Reply]]:
-    """The request as the load will send it, and the two that measure our words, all at once."""
-    maker = TextMaker(TextCalibration(a=0.0, b=1.0, source="words"), "")
+    """The request as the load will send it, and those that measure our words, all at once."""
     plain = registry.load("harness.backends", params.kind)(params.model_copy(update={"stream": False}))
-    asked = [(backend.dialect(target), 4)] + [(plain.dialect(target), words) for words in _WORDS]
-    calls = []
-    for index, (dialect, words) in enumerate(asked):
-        content = maker.text(Text(role="user", key=f"probe-{words}", tokens=words), 0)
-        call = Call(
-            id=f"probe-{attempt}-{index}",
-            messages=[{"role": "user", "content": content}],
-            output_tokens=1 if index else 2,
-            exact_output=exact and not index,
-        )
-        calls.append(_ask(wire, dialect, call))
-    return list(await asyncio.gather(*calls))
+    hello = Call(
+        id=f"probe-{attempt}-0",
+        messages=[{"role": "user", "content": filler("probe", 4)}],
+        output_tokens=2,
+        exact_output=exact,
+    )
+    asked = [(backend.dialect(target), hello), *((plain.dialect(target), call) for call in questions(attempt))]
+    return list(await asyncio.gather(*(_ask(wire, dialect, call) for dialect, call in asked)))
 
 
 async def _ask(wire: Wire, dialect: Dialect, call: Call) -> tuple[Exchange, Reply]:
@@ -193,16 +187,12 @@ async def _ask(wire: Wire, dialect: Dialect, call: Call) -> tuple[Exchange, Repl
     return exchange, reading.finish()
 
 
-def _fit(replies: list[tuple[Exchange, Reply]]) -> TextCalibration:
-    points = [
-        (words, reply.usage.input)
-        for words, (exchange, reply) in zip(_WORDS, replies, strict=True)
-        if exchange.error is None and reply.usage.input is not None
-    ]
-    try:
-        return fit(points)
-    except ValueError:
-        return TextCalibration()  # the server does not count, or counts oddly: a finding tells
+async def _calibration(
+    replies: list[tuple[Exchange, Reply]], target: Target, endpoint: Endpoint, wire: Wire
+) -> TextCalibration:
+    counted = [reply.usage.input if exchange.error is None else None for exchange, reply in replies]
+    async with _client(endpoint, wire, timeout=5.0) as client:
+        return await lengths(counted, target, client, endpoint.url.rstrip("/").removesuffix("/v1"))
 
 
 def _client(endpoint: Endpoint, wire: Wire, timeout: float) -> httpx.AsyncClient:

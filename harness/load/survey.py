@@ -31,6 +31,7 @@ class Survey(msgspec.Struct, kw_only=True):
     simulated: bool = False
     tokens_per_word: float | None = None
     message_overhead_tokens: float | None = None
+    prompt_overhead_tokens: float | None = None
     abilities: dict[str, bool | None] = {}
     pages: dict[str, int | None] = {}
 
@@ -54,7 +55,8 @@ def survey(experiment: Experiment, params: BackendConfig) -> Survey:
         api=params.api,
         simulated=target.simulated,
         tokens_per_word=calibration.b if measured else None,
-        message_overhead_tokens=calibration.a if measured else None,
+        message_overhead_tokens=calibration.m if measured else None,
+        prompt_overhead_tokens=calibration.a if measured else None,
         abilities=_abilities(reached, pages),
         pages=pages,
     )

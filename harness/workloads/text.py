@@ -8,16 +8,22 @@ shared stay shared.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import shake_128
+from itertools import accumulate, pairwise
 
 import msgspec
+import numpy as np
 
 from harness.workloads.session import Text
 
 NONCE_WORDS = 5  # 40 bits
 _CACHED_TEXTS = 256
+_TOLERATED = 0.1  # words at the beginning of a message may have other tokens than in its middle
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 # Exactly 256, so that one byte is one word. With a leading space each is one token in the usual BPE
 # vocabularies.
@@ -40,37 +46,76 @@ WORDS = tuple(
     gold good grass great green ground group grow hair half hall hand
     """.split()  # noqa: SIM905
 )
+_PLACES = {word: place for place, word in enumerate(WORDS)}
+
+
+# What asks the server for its counts: one short message, all words in one, and five messages.
+PROBES: tuple[tuple[str, ...], ...] = (("a",), (" ".join(WORDS),), ("a", "book", "door", "friend", "green"))
+# Every word after a line break, so that the tokens of one are known from those of the next.
+CENSUS = "a" + "".join(f"\n {word}" for word in WORDS)
 
 
 class TextCalibration(msgspec.Struct, frozen=True):
-    """How many tokens a message of n words has: `a + b n`.
+    """How many tokens a prompt of n words in k messages has: `a + m k + b n`.
 
     Attributes:
-        a: tokens of overhead a message (role, separators).
-        b: tokens a word.
-        source: `server` where it was fitted to what the server counted, else `assumed`.
+        a: tokens of overhead a prompt (what asks for the answer).
+        b: tokens a word, on average.
+        m: tokens of overhead a message (role, separators).
+        costs: tokens of each of `WORDS`, one digit of base 36 a word; empty where that is not known, or all are alike.
+        source: `server` where it was fitted to what the server counted, else `assumed`: the overheads of ChatML.
     """
 
-    a: float = 4.0
+    a: float = 3.0
     b: float = 1.0
+    m: float = 4.0
+    costs: str = ""
     source: str = "assumed"
 
 
-def fit(points: Sequence[tuple[int, int]]) -> TextCalibration:
-    """Least squares through (words, tokens) as the server counted them.
+def fit(counted: Sequence[tuple[Sequence[str], int]], costs: str = "") -> TextCalibration:
+    """Least squares through prompts (the contents of their messages) and their tokens as the server counted them.
+
+    With `costs` a word counts as many tokens as it has. Where all prompts have the same number of messages, all
+    overhead is that of the messages.
 
     Raises:
-        ValueError: fewer than two different word counts, or tokens that do not rise with words.
+        ValueError: fewer than two different word counts, tokens that do not rise with words, or costs that they
+            contradict.
     """
-    if len({words for words, _ in points}) < 2:
+    said = [" ".join(messages).split() for messages, _ in counted]
+    table = dict(zip(WORDS, _values(costs), strict=True)) if costs else {}
+    sizes = [sum(table.get(word, 1) for word in words) for words in said]
+    if len(set(sizes)) < 2:
         raise ValueError("a calibration needs two different word counts")
-    mean_words = sum(words for words, _ in points) / len(points)
-    mean_tokens = sum(tokens for _, tokens in points) / len(points)
-    spread = sum((words - mean_words) ** 2 for words, _ in points)
-    b = sum((words - mean_words) * (tokens - mean_tokens) for words, tokens in points) / spread
+    several = len({len(messages) for messages, _ in counted}) > 1
+    rows = [
+        (float(several), float(len(messages)), float(size)) for (messages, _), size in zip(counted, sizes, strict=True)
+    ]
+    a, m, b = (float(x) for x in np.linalg.lstsq(np.array(rows), np.array([float(n) for _, n in counted]))[0])
     if b <= 0:
         raise ValueError("a calibration needs token counts that rise with the words")
-    return TextCalibration(a=mean_tokens - b * mean_words, b=b, source="server")
+    if costs and abs(b - 1) > _TOLERATED:
+        raise ValueError(f"the words have {b:.2f} times the tokens that the tokenizer tells")
+    if costs:
+        b = sum(_values(costs)) / len(WORDS)
+    return TextCalibration(a=a, b=b, m=m, costs=costs, source="server")
+
+
+def costs(tokens: Sequence[int]) -> str:
+    """Tokens of each word, out of the tokens of `CENSUS`. Empty where all are alike.
+
+    Raises:
+        ValueError: they cannot be told apart.
+    """
+    line, times = Counter(tokens).most_common(1)[0] if tokens else (0, 0)
+    if times != len(WORDS):
+        raise ValueError("no token stands once before each word")
+    places = [place for place, token in enumerate(tokens) if token == line] + [len(tokens)]
+    found = [after - before - 1 for before, after in pairwise(places)]
+    if not all(0 < cost < len(_DIGITS) for cost in found):
+        raise ValueError(f"words of {min(found)} to {max(found)} tokens")
+    return "" if len(set(found)) == 1 else "".join(_DIGITS[cost] for cost in found)
 
 
 def filler(key: str, words: int) -> str:
@@ -85,22 +130,65 @@ class TextMaker:
         self.calibration = calibration
         self.run_nonce = run_nonce
         self._shared = lru_cache(_CACHED_TEXTS)(self._make)
+        self._costs = bytes(_values(calibration.costs))
+        self._least = min(self._costs, default=1)
+        self._short = WORDS[self._costs.index(self._least)] if self._costs else ""
 
-    def words(self, tokens: int) -> int:
-        """How many words a message of `tokens` tokens takes: at least one, unless no token is wanted."""
-        return max(1, round((tokens - self.calibration.a) / self.calibration.b)) if tokens > 0 else 0
+    def text(self, text: Text, session: int, *, less: float = 0.0) -> str:
+        """The content of `text` in the session of that index: with the message's overhead and `less` it has its tokens.
 
-    def text(self, text: Text, session: int) -> str:
-        """The content of `text` in the session of that index."""
+        A part has no overhead, and knows no `less`.
+        """
+        if text.tokens <= 0:
+            return ""
+        tokens = text.tokens if text.part else text.tokens - self.calibration.m - less
         if text.shared:
-            return self._shared(text.key, text.tokens, text.part, f"run {self.run_nonce}")
-        return self._make(text.key, text.tokens, text.part, f"session {session} {self.run_nonce}")
+            return self._shared(text.key, tokens, text.part, f"run {self.run_nonce}")
+        return self._make(text.key, tokens, text.part, f"session {session} {self.run_nonce}")
 
-    def _make(self, key: str, tokens: int, part: bool, nonce: str) -> str:
+    @property
+    def least(self) -> float:
+        """Tokens of the shortest message, overhead included."""
+        return self.calibration.m + self.calibration.b
+
+    def surplus(self, part: Text) -> float:
+        """By how many tokens a part is longer than told: it has whole words."""
+        b = self.calibration.b
+        return 0.0 if self._costs or part.tokens <= 0 else max(1, round(part.tokens / b)) * b - part.tokens
+
+    def trimmed(self, content: str, tokens: float) -> str:
+        """`content` without its last words, which have so many tokens. Its first word stays."""
+        if tokens <= 0:
+            return content
+        if not self._costs:
+            return content.rsplit(" ", round(tokens / self.calibration.b))[0]
+        head, *tail = content.rsplit(" ", -(-round(tokens) // self._least))
+        left = round(tokens)
+        while tail and left > 0:
+            left -= self._costs[_PLACES.get(tail.pop(), 0)]
+        return " ".join([head, *tail, *[self._short] * (-left // self._least)])
+
+    def _make(self, key: str, tokens: float, part: bool, nonce: str) -> str:
         if part:  # it may be shorter than the nonce, so the nonce is in every word
-            words = max(1, round(tokens / self.calibration.b))
-            return filler(f"{nonce}/{key}" if self.run_nonce else key, words)
-        words = self.words(tokens)
-        first = min(words, NONCE_WORDS) if self.run_nonce else 0
-        parts = (filler(nonce, first), filler(key, words - first))
-        return " ".join(part for part in parts if part)
+            return self._filler(f"{nonce}/{key}" if self.run_nonce else key, tokens)
+        if not self.run_nonce:
+            return self._filler(key, tokens)
+        b = self.calibration.b
+        first = filler(nonce, min(NONCE_WORDS, max(1, round(tokens / b))))
+        cost = sum(self._costs[_PLACES[word]] for word in first.split()) if self._costs else NONCE_WORDS * b
+        return f"{first} {self._filler(key, tokens - cost)}" if tokens - cost >= b / 2 else first
+
+    def _filler(self, key: str, tokens: float) -> str:
+        """Words of so many tokens, but at least one word."""
+        if not self._costs:
+            return filler(key, max(1, round(tokens / self.calibration.b)))
+        wanted = max(1, round(tokens))
+        drawn = shake_128(key.encode()).digest(-(-wanted // self._least))
+        sums = list(accumulate(drawn.translate(self._costs)))
+        count = max(1, bisect_right(sums, wanted))
+        spare = (wanted - sums[count - 1]) // self._least  # too few for the next word
+        return " ".join([*map(WORDS.__getitem__, drawn[:count]), *[self._short] * spare])
+
+
+def _values(costs: str) -> list[int]:
+    return [int(digit, 36) for digit in costs]

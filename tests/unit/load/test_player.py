@@ -642,7 +642,11 @@ def test_planned_context_joins_filler_of_the_planned_length(tmp_path: Path) -> N
     )
     assert [exchange.body for exchange in first.wire.sent] == [exchange.body for exchange in second.wire.sent]
     joined = prompt(first.wire.sent[-1])[-1]["content"].split("\n\n")
-    assert [len(part.split()) for part in joined] == [1, 1, 4]  # 4 tokens less the message's own, twice; its own 8
+    assert [len(part.split()) for part in joined] == [
+        4,
+        4,
+        1,
+    ]  # answers of 4 tokens, and 8 less those of a prompt and a message
 
 
 # -- what goes on after a failure

@@ -12,6 +12,7 @@ from harness.config import Experiment
 from harness.errors import ConfigError, TargetError
 from harness.load.reach import Reached, reach
 from harness.load.survey import survey
+from harness.workloads.text import WORDS
 
 OK = b"200 OK"
 Answer = Callable[[str, dict[str, Any]], tuple[bytes, bytes, bytes]]
@@ -27,8 +28,9 @@ def engine(path: str, asked: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
         return OK, b"application/json", b'{"tokens":[1,2]}'
     if not path.endswith("/completions"):
         return b"404 Not Found", b"text/plain", b"no"
-    words = len((asked.get("prompt") or asked["messages"][0]["content"]).split())
-    usage = {"prompt_tokens": 3 + 2 * words, "completion_tokens": asked["max_tokens"]}
+    said = [asked["prompt"]] if "prompt" in asked else [message["content"] for message in asked["messages"]]
+    words = len(" ".join(said).split())
+    usage = {"prompt_tokens": 3 + 5 * len(said) + 2 * words, "completion_tokens": asked["max_tokens"]}
     if not asked.get("stream"):
         body = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}], "usage": usage}
         return OK, b"application/json", json.dumps(body).encode()
@@ -93,7 +95,7 @@ def test_a_good_server(serve: Any, wire: str) -> None:
     assert found.target.strict is False and found.target.simulated is False
     assert found.target.abilities["usage"] is True and found.target.abilities["cached_tokens"] is False
     assert found.calibration.source == "server"
-    assert (found.calibration.a, found.calibration.b) == pytest.approx((3, 2))
+    assert (found.calibration.a, found.calibration.m, found.calibration.b) == pytest.approx((3, 5, 2))
     assert found.keeps_connections
 
 
@@ -148,10 +150,45 @@ def test_a_server_without_usage_leaves_the_calibration_assumed(serve: Any) -> No
     assert found.calibration.source == "assumed" and found.target.abilities["usage"] is False
 
 
+def test_a_template_that_refuses_the_conversation_has_one_overhead(serve: Any) -> None:
+    def template(path: str, asked: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
+        if len(asked.get("messages", ())) > 1:
+            return b"400 Bad Request", b"application/json", b'{"error":"roles must be user"}'
+        return engine(path, asked)
+
+    found = reached(serve(serving(template)).url)
+    assert (found.calibration.a, found.calibration.m, found.calibration.b) == pytest.approx((0, 8, 2))
+    assert found.target.strict is False
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_words_of_different_lengths_are_asked_for_one_by_one(serve: Any, wrong: bool) -> None:
+    cost = {word: 1 + len(word) // 5 for word in WORDS}
+
+    def uneven(path: str, asked: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
+        if path == "/tokenize":
+            asked_words = asked["prompt"].split(" ")
+            ids = [id for n, word in enumerate(asked_words) for id in [n] * cost[word.strip()] + [999] * ("\n" in word)]
+            told = {"tokens": ids[: 30 if wrong else None]}
+            return OK, b"application/json", json.dumps(told).encode()
+        status, kind, body = engine(path, asked)
+        if path.endswith("/completions"):
+            said = [message["content"] for message in asked["messages"]]
+            tokens = 3 + 5 * len(said) + sum(cost[word] for word in " ".join(said).split())
+            words = len(" ".join(said).split())
+            body = body.replace(b"%d" % (3 + 5 * len(said) + 2 * words), b"%d" % tokens)
+        return status, kind, body
+
+    found = reached(serve(serving(uneven)).url).calibration
+    assert found.source == "server"
+    assert found.costs == ("" if wrong else "".join(str(cost[word]) for word in WORDS))
+    assert found.b == pytest.approx(sum(cost.values()) / 256, rel=0.01)
+
+
 def test_a_server_that_counts_oddly_leaves_the_calibration_assumed(serve: Any) -> None:
     def constant(path: str, asked: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
         if "messages" in asked:
-            asked = {**asked, "messages": [{"content": "same"}]}
+            asked = {**asked, "messages": [{"content": "same"}]}  # however many they are
         return engine(path, asked)
 
     assert reached(serve(serving(constant)).url).calibration.source == "assumed"
@@ -259,7 +296,8 @@ def test_survey(serve: Any) -> None:
     asked = experiment(serve(serving(engine)).url)
     found = survey(asked, asked.backend)
     assert found.models == ["first", "second"]
-    assert (found.tokens_per_word, found.message_overhead_tokens) == pytest.approx((2, 3))
+    assert (found.tokens_per_word, found.message_overhead_tokens) == pytest.approx((2, 5))
+    assert found.prompt_overhead_tokens == pytest.approx(3)
     assert found.pages["/tokenize"] == 200 and found.pages["/metrics"] == 404
     expected = {"keep_alive": True, "tokenize": True, "metrics": False, "health": False, "prefix_cache_reset": False}
     assert expected.items() <= found.abilities.items()

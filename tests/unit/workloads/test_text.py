@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.workloads.session import Text
-from harness.workloads.text import NONCE_WORDS, WORDS, TextCalibration, TextMaker, filler, fit
+from harness.workloads.text import CENSUS, NONCE_WORDS, PROBES, WORDS, TextCalibration, TextMaker, costs, filler, fit
 
-EXACT = TextCalibration(a=0.0, b=1.0, source="server")
+EXACT = TextCalibration(a=0.0, b=1.0, m=0.0, source="server")
+UNEVEN = "".join(str(1 + place * place % 5) for place in range(256))
+COST = dict(zip(WORDS, map(int, UNEVEN), strict=True))
 
 
 def user(key: str, tokens: int) -> Text:
@@ -35,11 +37,31 @@ GOLDEN = "appear boat against bad call cloud"
 
 
 @given(st.integers(1, 3000), st.floats(0, 20), st.floats(0.5, 3), st.text(max_size=5))
-def test_length_follows_the_calibration(tokens: int, a: float, b: float, nonce: str) -> None:
-    maker = TextMaker(TextCalibration(a, b), nonce)
+def test_length_follows_the_calibration(tokens: int, m: float, b: float, nonce: str) -> None:
+    maker = TextMaker(TextCalibration(b=b, m=m), nonce)
     for text in (user("k", tokens), system(tokens)):
         words = len(maker.text(text, 3).split())
-        assert words == max(1, round((tokens - a) / b))
+        assert words * b == pytest.approx(max(b, tokens - m), abs=0.51 * b)
+        assert len(maker.text(text, 3, less=20 * b).split()) in (1, words - 20)
+
+
+@given(st.integers(1, 3000), st.text(max_size=5), st.booleans())
+def test_words_of_known_lengths_make_exact_texts(tokens: int, nonce: str, part: bool) -> None:
+    maker = TextMaker(TextCalibration(b=2.5, m=9.0, costs=UNEVEN), nonce)
+    told = maker.text(Text("user", "k", tokens + (0 if part else 9), part=part), 3)
+    found = sum(COST[word] for word in told.split())
+    least = 6 if part or not nonce else 26  # its first word may be longer than all, and so may its nonce
+    assert found == tokens or (tokens < least and found < least)
+
+
+@given(st.integers(10, 300), st.integers(0, 40), st.sampled_from(["", UNEVEN]))
+def test_a_text_gives_up_its_last_words(tokens: int, less: int, known: str) -> None:
+    maker = TextMaker(TextCalibration(b=1.0, m=0.0, costs=known), "")
+    whole = maker.text(Text("user", "k", tokens, part=True), 0)
+    left = maker.trimmed(whole, less)
+    size = {word: COST[word] if known else 1 for word in WORDS}
+    assert sum(size[word] for word in left.split()) == max(tokens - less, size[whole.split()[0]])
+    assert len(left.split()) <= len(whole.split()) or known
 
 
 def test_no_tokens_no_text() -> None:
@@ -86,21 +108,44 @@ def test_shared_texts_are_made_once() -> None:
     assert maker.text(system(500), 1) is maker.text(system(500), 2)
 
 
-@given(
-    st.floats(-5, 30),
-    st.floats(0.2, 4),
-    st.lists(st.integers(1, 5000), min_size=2, max_size=5, unique=True),
-)
-def test_fit_finds_the_line(a: float, b: float, words: list[int]) -> None:
-    found = fit([(n, a + b * n) for n in words])  # type: ignore[misc]
-    assert found.a == pytest.approx(a, abs=1e-5)
-    assert found.b == pytest.approx(b, abs=1e-6)
-    assert found.source == "server"
+@given(st.floats(-5, 30), st.floats(0, 30), st.floats(0.2, 4))
+def test_fit_tells_a_prompt_from_a_message_and_a_word(a: float, m: float, b: float) -> None:
+    found = fit([(said, a + m * len(said) + b * len(" ".join(said).split())) for said in PROBES])  # type: ignore[misc]
+    assert (found.a, found.m, found.b) == pytest.approx((a, m, b), abs=1e-5)
+    assert found.source == "server" and found.costs == ""
+
+
+def test_fit_of_single_messages_has_one_overhead() -> None:
+    found = fit([(["one"], 8), (["one two three"], 12)])
+    assert (found.a, found.m, found.b) == pytest.approx((0, 6, 2))
+
+
+def test_fit_with_words_of_known_lengths() -> None:
+    counted = [(said, 3 + 5 * len(said) + sum(COST[word] for word in " ".join(said).split())) for said in PROBES]
+    found = fit(counted, UNEVEN)
+    assert (found.a, found.m, found.b) == pytest.approx((3, 5, sum(COST.values()) / 256))
+    with pytest.raises(ValueError, match="the tokenizer tells"):
+        fit([(said, 2 * tokens) for said, tokens in counted], UNEVEN)
 
 
 def test_fit_refuses_what_says_nothing() -> None:
     with pytest.raises(ValueError, match="two different"):
-        fit([(10, 12), (10, 13)])
+        fit([(["one two"], 12), (["two three"], 13)])
     with pytest.raises(ValueError, match="rise"):
-        fit([(10, 100), (100, 90)])
+        fit([(["one"], 100), (["one two"], 90)])
     assert TextCalibration().source == "assumed"
+
+
+def census(cost: list[int], line: int = 7) -> list[int]:
+    """Token ids of CENSUS where words have these lengths."""
+    assert CENSUS.count("\n") == len(cost) == 256
+    return [1, 1000, *(id for place, size in enumerate(cost) for id in [line, *[1000 + place] * size])]
+
+
+def test_the_length_of_each_word_is_read_from_the_tokens_of_all() -> None:
+    assert costs(census([int(cost) for cost in UNEVEN])) == UNEVEN
+    assert costs(census([2] * 256)) == ""
+    assert costs(census([1] * 255 + [35])).endswith("1z")
+    for wrong in ([], [1, 2, 3], census([0] * 256), census([40] * 256), census([1] * 256)[:-2]):
+        with pytest.raises(ValueError, match="token"):
+            costs(wrong)

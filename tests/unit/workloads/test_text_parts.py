@@ -8,9 +8,9 @@ import pytest
 
 from harness.load.walk import Walk
 from harness.workloads.session import Node, Session, Text
-from harness.workloads.text import TextCalibration, TextMaker
+from harness.workloads.text import WORDS, TextCalibration, TextMaker
 
-MAKER = TextMaker(TextCalibration(a=7.0, b=1.25), "run")
+MAKER = TextMaker(TextCalibration(a=3.0, b=1.25, m=4.0), "run")
 
 
 def block(key: str, tokens: int = 64) -> Text:
@@ -50,7 +50,37 @@ def test_a_part_differs_from_run_to_run_unless_there_is_no_nonce() -> None:
 def test_a_part_goes_on_in_the_next_text() -> None:
     said = messages(Node(name="a", texts=(Text("system", "s", 20), block("1"), Text("user", "q", 30))))
     assert [message["role"] for message in said] == ["system", "user"]
-    assert said[1]["content"] == f"{MAKER.text(block('1'), 0)} {MAKER.text(Text('user', 'q', 30), 0)}"
+    assert said[0]["content"] == MAKER.text(Text("system", "s", 20), 0, less=3)
+    drift = MAKER.surplus(block("1"))
+    assert abs(drift) < 1.25 / 2
+    assert said[1]["content"] == f"{MAKER.text(block('1'), 0)} {MAKER.text(Text('user', 'q', 30), 0, less=drift)}"
+
+
+@pytest.mark.parametrize("known", ["", "1" * 100 + "2" * 100 + "4" * 56])
+@pytest.mark.parametrize("tokens", [(64, 64, 10), (64, 64), (3,), (64, 2)])
+def test_a_message_of_parts_alone_has_its_length_overheads_included(tokens: tuple[int, ...], known: str) -> None:
+    maker = TextMaker(TextCalibration(a=3.0, b=1.0, m=4.0, costs=known), "run")
+    cost = dict(zip(WORDS, known or "1" * 256, strict=True))
+    texts = tuple(block(str(place), size) for place, size in enumerate(tokens))
+    walk = Walk(Session(index=0, kind="x", nodes=(Node(name="a", texts=texts),)), warmup=False)
+    [message] = walk.messages(0, maker)
+    said = message["content"].split()
+    assert 7 + sum(int(cost[word]) for word in said) == max(sum(tokens), 7 + int(cost[said[0]]))
+
+
+def test_a_prompt_has_its_planned_length_however_many_messages() -> None:
+    plain = TextMaker(TextCalibration(a=3.0, b=1.0, m=4.0), "")
+    nodes = (
+        Node(name="a", texts=(Text("system", "s", 30), Text("user", "q", 20)), output_tokens=2),
+        Node(name="b", after=(0,), history=0, texts=(Text("user", "short", 5), Text("user", "r", 40))),
+    )
+    walk = Walk(Session(index=0, kind="x", nodes=nodes), warmup=False)
+    sizes = []
+    for place in range(2):
+        said = walk.messages(place, plain)
+        sizes.append(3 + sum(4 + len(message["content"].split()) for message in said))
+        walk.finished(place, place + 1, {"role": "assistant", "content": f"answer {place}"})
+    assert sizes == [50, 50 + 2 + 45]  # the short message's own overhead is taken from the one after it
 
 
 def test_joined_answers_stand_before_the_last_text_or_alone() -> None:
@@ -62,4 +92,4 @@ def test_joined_answers_stand_before_the_last_text_or_alone() -> None:
     )
     assert [message["role"] for message in asked] == ["user", "assistant", "user"]
     assert asked[1]["content"] == "answer 0"
-    assert asked[2]["content"] == f"answer 1\n\n{MAKER.text(Text('user', 'q', 30), 0)}"
+    assert asked[2]["content"] == f"answer 1\n\n{MAKER.text(Text('user', 'q', 30), 0, less=4)}"

@@ -51,9 +51,9 @@ class LlamaCpp(Served):
         )
 
         @property
-        def request_ids(self) -> bool:
-            """The Python server answers 400 to an x-request-id that is no UUID."""
-            return self.server != "llama-cpp-python"
+        def request_ids(self) -> Literal[True, "uuid"]:
+            """The Python server answers 400 to an x-request-id that is no UUID (starlette-context checks it)."""
+            return "uuid" if self.server == "llama-cpp-python" else True
 
     def __init__(self, params: Any) -> None:
         super().__init__(params)

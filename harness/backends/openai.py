@@ -19,8 +19,8 @@ class OpenAI(Served):
         """Keys of `backend:` for kind `openai`."""
 
         kind: str = "openai"
-        request_ids: bool = Field(
-            True, description="Send each request's id as x-request-id; false for a server that wants a UUID there"
+        request_ids: Literal[True, False, "uuid"] = Field(
+            True, description="Send each request's id as x-request-id: true; as a UUID: uuid; or not at all: false"
         )
         output_limit: Literal["max_tokens", "max_completion_tokens"] = Field(
             "max_tokens",

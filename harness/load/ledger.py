@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from harness import secrets
 from harness.backends.protocol import Reply
 from harness.load.exchange import Exchange
+from harness.load.naming import request_id
 from harness.load.reading import Reading
 from harness.load.walk import Walk
 from harness.records.record import Phase, Record, Status, encode_record
@@ -27,18 +28,20 @@ class Ledger:
         run_id: str,
         secrets: Iterable[str] = (),
         count: Count | None = None,
+        uuids: bool = False,
     ) -> None:
         self._count = count
         self._writer = writer
         self._worker = worker
         self._run_id = run_id
+        self._uuids = uuids
         self._secrets = tuple(secrets)
         self.t0_ns = 0
         self.tally = Snapshot(worker=worker, t_ns=0)
 
     def request_id(self, walk: Walk, index: int) -> str:
         """The `x-request-id` of a node: unique in the run, and the record's `id`."""
-        return f"{self._run_id}-{walk.session.id}-{walk.session.nodes[index].name}"
+        return request_id(f"{self._run_id}-{walk.session.id}-{walk.session.nodes[index].name}", as_uuid=self._uuids)
 
     def enter(
         self, exchange: Exchange, reading: Reading, walk: Walk, index: int, intended_ns: int, phase: Phase

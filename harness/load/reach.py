@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from harness import registry, secrets
-from harness.backends.protocol import Backend, Call, Describes, Dialect, Reply, Target
+from harness.backends.protocol import Backend, Call, Describes, Dialect, InProcess, Reply, Target
 from harness.config import BackendConfig, Experiment
 from harness.errors import TargetError
 from harness.load.exchange import Exchange
@@ -22,7 +22,9 @@ from harness.load.harness_wire import HarnessWire
 from harness.load.httpx_wire import name_of
 from harness.load.lengths import lengths, questions
 from harness.load.loop import run
+from harness.load.naming import request_id
 from harness.load.opening import endpoint_of, open_wire, with_secrets
+from harness.load.reached import Reached
 from harness.load.reading import Reading
 from harness.load.tls import context_for
 from harness.load.transport import HarnessTransport
@@ -41,7 +43,7 @@ _REMEDIES = {
     "host_unreachable": "Check backend.url and the network.",
     "tls_failed": "Check the certificate; for a private authority give backend.verify a CA bundle's path.",
     "timeout": "The server accepted the connection but did not answer in time.",
-    "http_400": "If it says no more: some servers refuse an x-request-id that is no UUID (backend.request_ids: false).",
+    "http_400": "If it says no more: some servers refuse an x-request-id that is no UUID (backend.request_ids: uuid).",
     "context_exceeded": "Give the server a longer context, or ask for less (workload.input_tokens, turns).",
     "http_401": "Set backend.api_key to env:NAME or file:PATH with a valid key.",
     "http_403": "The key is known but not allowed to do this.",
@@ -63,17 +65,10 @@ _WORDING = {
 }
 
 
-class Reached(msgspec.Struct, kw_only=True):
-    """What is known of the target when the load may start."""
-
-    target: Target
-    endpoint: Endpoint
-    calibration: TextCalibration
-    keeps_connections: bool  # false: it closes each connection after a streamed answer
-
-
 def reach(experiment: Experiment, params: BackendConfig, *, prepare: bool = False) -> Reached:
     """Reach the endpoint of `params` (whose url is known by now). `prepare` it for the load, too.
+
+    An engine of our own process is not there yet: the worker loads it and reaches it. What is known before is told.
 
     Raises:
         TargetError: it cannot be reached or used, with what to do about it.
@@ -84,30 +79,43 @@ def reach(experiment: Experiment, params: BackendConfig, *, prepare: bool = Fals
 
 async def _reach(experiment: Experiment, params: BackendConfig, prepare: bool) -> Reached:
     endpoint = endpoint_of(experiment, params)
-    secret_endpoint, hidden = with_secrets(endpoint, params)
-    wire = open_wire(experiment.load.wire, secret_endpoint)
+    if isinstance(registry.load("harness.backends", params.kind)(params), InProcess):
+        target = Target(backend=params.kind, url=endpoint.url, model=params.model or "")
+        return Reached(target=target, endpoint=endpoint, calibration=TextCalibration(), keeps_connections=True)
+    wire = open_wire(experiment.load.wire, with_secrets(endpoint, params)[0])
     await wire.open(0)
     try:
-        target = Target(backend=params.kind, url=endpoint.url, model=params.model or "")
-        if not target.model:
-            target.model = await _first_model(secret_endpoint, wire, params)
-        backend = registry.load("harness.backends", params.kind)(params)
-        replies = await _ask_until_answered(wire, backend, target, params, experiment.workload.exact_output)
-        exchange, reply = replies[0]
-        if exchange.error is not None:
-            raise _target_error(endpoint.url, exchange, hidden)
-        _describe(target, exchange, reply)
-        await asyncio.sleep(_SETTLE_S)
-        keeps = not isinstance(wire, HarnessWire) or len(wire.idle) >= len(replies)
-        await identify(target, secret_endpoint, wire, backend, prepare=prepare)
-        return Reached(
-            target=target,
-            endpoint=msgspec.structs.replace(endpoint, reuse=keeps),
-            calibration=await _calibration(replies[1:], target, secret_endpoint, wire),
-            keeps_connections=keeps,
-        )
+        return await reach_over(wire, experiment, params, prepare=prepare)
     finally:
         await wire.close()
+
+
+async def reach_over(wire: Wire, experiment: Experiment, params: BackendConfig, *, prepare: bool) -> Reached:
+    """As `reach`, over a wire that is open already.
+
+    Raises:
+        TargetError: as there.
+    """
+    endpoint = endpoint_of(experiment, params)
+    secret_endpoint, hidden = with_secrets(endpoint, params)
+    target = Target(backend=params.kind, url=endpoint.url, model=params.model or "")
+    if not target.model:
+        target.model = await _first_model(secret_endpoint, wire, params)
+    backend = registry.load("harness.backends", params.kind)(params)
+    replies = await _ask_until_answered(wire, backend, target, params, experiment.workload.exact_output)
+    exchange, reply = replies[0]
+    if exchange.error is not None:
+        raise _target_error(endpoint.url, exchange, hidden)
+    _describe(target, exchange, reply)
+    await asyncio.sleep(_SETTLE_S)
+    keeps = not isinstance(wire, HarnessWire) or len(wire.idle) >= len(replies)
+    await identify(target, secret_endpoint, wire, backend, prepare=prepare)
+    return Reached(
+        target=target,
+        endpoint=msgspec.structs.replace(endpoint, reuse=keeps),
+        calibration=await _calibration(replies[1:], target, secret_endpoint, wire),
+        keeps_connections=keeps,
+    )
 
 
 def _describe(target: Target, exchange: Exchange, reply: Reply) -> None:
@@ -172,12 +180,14 @@ async def _ask_all(
         exact_output=exact,
     )
     asked = [(backend.dialect(target), hello), *((plain.dialect(target), call) for call in questions(attempt))]
-    return list(await asyncio.gather(*(_ask(wire, dialect, call) for dialect, call in asked)))
+    uuids = getattr(params, "request_ids", True) == "uuid"
+    named = [(dialect, call, request_id(call.id, as_uuid=uuids)) for dialect, call in asked]
+    return list(await asyncio.gather(*(_ask(wire, *one) for one in named)))
 
 
-async def _ask(wire: Wire, dialect: Dialect, call: Call) -> tuple[Exchange, Reply]:
+async def _ask(wire: Wire, dialect: Dialect, call: Call, name: str) -> tuple[Exchange, Reply]:
     ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    exchange = Exchange(call.id, dialect.path, dialect.encode(call), lambda _: ended.set_result(None))
+    exchange = Exchange(name, dialect.path, dialect.encode(call), lambda _: ended.set_result(None))
     wire.send(exchange)
     try:
         await asyncio.wait_for(asyncio.shield(ended), _PATIENCE_S)

@@ -6,7 +6,7 @@ It stamps; it never parses JSON and never waits for anything but the network.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -22,7 +22,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     verify: bool | str = True
     kernel_stamps: bool = True
-    request_ids: bool = True  # false: no x-request-id, for servers that want a UUID there
+    request_ids: bool | Literal["uuid"] = True  # what x-request-id holds; false: it is not sent
     reuse: bool = True  # false: a fresh connection for each request, since the server closes them
 
 

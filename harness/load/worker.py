@@ -94,6 +94,7 @@ class Worker:
             run_id=spec.run_id,
             secrets=hidden,
             count=counter(experiment.backend.tokenizer),
+            uuids=spec.endpoint.request_ids == "uuid",
         )
         self._player = Player(
             shard,

@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 
@@ -165,6 +166,7 @@ def test_llama_cpp_python(run_harness: Cli, tiny_model: Path, tmp_path: Path) ->
     summary = json.loads(done.stdout)
     assert summary["counts"]["requests"] == {"sent": 100, "ok": 100, "failed": 0, "by_error": {}}
     assert summary["target"]["engine"] == "llama-cpp-python"
+    assert all(UUID(record["id"]) for record in records_of(tmp_path)), "it takes no other x-request-id"
     assert gone(str(PYTHON) + " -m llama_cpp.server"), "the server still runs"
 
 

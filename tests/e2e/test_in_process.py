@@ -1,4 +1,4 @@
-"""An engine inside the worker, from config to report: a fake of llama-cpp-python here, the real ones in tests/engines."""
+"""An engine inside the worker, from config to report: a fake of llama-cpp-python; tests/engines has the real ones."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_llama_cpp_python_command() -> None:
     server = [sys.executable, "-m", "llama_cpp.server", "--model", "m.gguf", "--model_alias", "tiny"]
     assert words == [*server, "--interrupt_requests", "false", *ADDRESS]
     backend = made("llamacpp", server="llama-cpp-python", url=f"{ROOT}/v1")
-    assert (backend.health, backend.params.request_ids) == ("/v1/models", False)
+    assert (backend.health, backend.params.request_ids) == ("/v1/models", "uuid")
     target = told(backend, {"/props": {"build_info": "x"}}, prepare=True)
     assert (target.engine, target.engine_version) == ("llama-cpp-python", None)
 

@@ -125,6 +125,9 @@ class AnthropicDecoder:
             if getattr(told, name) is not None:
                 setattr(self._usage, name, getattr(told, name))
 
+    def events(self, data: list[bytes]) -> list[Output]:
+        return [self.event(each) for each in data]
+
     def body(self, data: bytes) -> None:
         pieces = self._pieces
         try:

@@ -69,8 +69,10 @@ class _Chunk(msgspec.Struct, gc=False):
 
 
 _read_chunk = msgspec.json.Decoder(_Chunk).decode
+_read_chunks = msgspec.json.Decoder(list[_Chunk]).decode
 _read_any = msgspec.json.Decoder().decode
 
+_DONE = [b"[DONE]"]
 _NOTHING = _Delta()
 _SILENT = _Choice()
 
@@ -110,6 +112,36 @@ class OpenAIDecoder:
             chunk = _read_chunk(data)
         except UNREADABLE:
             return self._unreadable(data)
+        return self._take(chunk)
+
+    def events(self, data: list[bytes]) -> list[Output]:
+        done = data[-1:] == _DONE
+        try:
+            chunks = _read_chunks(b"[%b]" % b",".join(data[:-1] if done else data))
+        except UNREADABLE:
+            chunks = []
+        if len(chunks) + done != len(data):
+            return [self.event(each) for each in data]
+        outputs = []
+        for chunk in chunks:
+            choice = chunk.choices[0] if chunk.choices else _SILENT
+            delta = choice.delta or _NOTHING
+            if (
+                delta.content
+                and (chunk.usage or chunk.error or chunk.timings or chunk.metrics or chunk.x_groq) is None
+                and (delta.tool_calls or choice.finish_reason or choice.token_ids) is None
+                and not (choice.index or delta.reasoning_content or delta.reasoning or delta.refusal)
+                and len(chunk.choices or ()) == 1
+            ):  # by far the most common: some text, and nothing else
+                self._text.append(delta.content)
+                outputs.append(Output.CONTENT)
+            else:
+                outputs.append(self._take(chunk))
+        if done:
+            outputs.append(self._unreadable(data[-1]))
+        return outputs
+
+    def _take(self, chunk: _Chunk) -> Output:
         choices = chunk.choices
         if (chunk.usage or chunk.error or chunk.timings or chunk.metrics or chunk.x_groq) is not None:
             self._extras(chunk)

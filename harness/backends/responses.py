@@ -137,6 +137,9 @@ class ResponsesDecoder:
         else:
             pieces.finish = "tool_calls" if pieces.tools else "stop"
 
+    def events(self, data: list[bytes]) -> list[Output]:
+        return [self.event(each) for each in data]
+
     def body(self, data: bytes) -> None:
         pieces = self._pieces
         try:

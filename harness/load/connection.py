@@ -43,6 +43,11 @@ def error_name(error: OSError) -> str:
     return _NAMES.get(error.errno or 0, "connection_error")
 
 
+def _ends(data: bytes) -> bool:
+    """Whether a read is the end of a stream of events, in which no line is a bare "0": the last chunk."""
+    return data[-7:] == b"\r\n0\r\n\r\n" or data == b"0\r\n\r\n"
+
+
 class Connection:
     """A connection and the exchange it carries, if any. Never shared by two exchanges at a time."""
 
@@ -193,8 +198,7 @@ class Connection:
                 if len(exchange.parts) == _PILE and exchange.progress is not None:
                     exchange.progress(exchange)
                 return
-            # The last chunk of an event stream, in which no line is a bare "0": framing it all can wait.
-            if http.events and (data[-7:] == b"\r\n0\r\n\r\n" or data == b"0\r\n\r\n"):
+            if http.events and _ends(data):
                 self._finish(exchange, stamp, reusable=http.keep_alive)
                 return
         self._look(exchange, stamp)
@@ -208,6 +212,15 @@ class Connection:
         http = exchange.http
         assert http is not None
         try:
+            if not http.ready:
+                exchange.frame_head()
+                body = exchange.parts[-1]
+                if exchange.aligned and http.events:  # a stream that begins as it should: its events can wait
+                    if _ends(body):
+                        self._finish(exchange, stamp, reusable=http.keep_alive)
+                        return
+                    if not body or (len(body) > 3 and body[-4:] != b"\r\n\r\n"):
+                        return
             exchange.frame()
         except (httptools.HttpParserError, zlib.error) as error:
             self.lost("bad_http", f"{type(error).__name__}: {error}")

@@ -12,6 +12,12 @@ from typing import Any
 
 import httptools
 
+from harness.load.runs import plain_events
+
+_HEAD_END = b"\r\n\r\n"
+_PLAIN_HEAD = b"HTTP/1.1 200"
+_WORTH_BYTES = 2048  # a shorter answer is parsed faster than it is looked at
+_EVENT_BYTES = 256  # of a token, about: to tell how many reads a slice of work is
 _DEFERRED = 256  # unparsed reads of one answer that are worth a chore of their own
 
 
@@ -93,6 +99,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "aligned",
         "bodies",
         "body",
         "body_stamps",
@@ -150,10 +157,31 @@ class Exchange:
         self.http: Http1Response | None = None
         self.parts: list[bytes] = []  # as read from the socket
         self.stamps: list[int] = []
+        self.aligned = False  # the part at the cursor begins a chunk, and no chunk before it was parsed
         self.cursor = 0  # parts before it have been through the HTTP framing
         self.bodies: list[bytes] = []  # body pieces not yet read by the dialect
         self.body_stamps: list[int] = []
         self.unzip: Callable[[bytes], bytes] | None = None
+
+    def frame_head(self) -> None:
+        """Read the head, once it is there. What came with it stays unread.
+
+        Raises:
+            httptools.HttpParserError: the bytes are no HTTP.
+        """
+        http = self.http
+        assert http is not None
+        while not http.ready and self.cursor < len(self.parts):
+            part = self.parts[self.cursor]
+            end = part.find(_HEAD_END) + len(_HEAD_END)
+            if end < len(_HEAD_END) or not part.startswith(_PLAIN_HEAD):
+                self.frame(1)
+                continue
+            http.feed(part[:end])
+            self.parts[self.cursor] = part[end:]
+            if end == len(part):
+                self.cursor += 1
+            self.aligned = http.chunked and b"content-encoding" not in http.headers
 
     def frame(self, limit: int = 1 << 60) -> None:
         """Put up to `limit` more reads through the HTTP framing.
@@ -164,6 +192,7 @@ class Exchange:
         """
         http = self.http
         assert http is not None
+        self.aligned = False
         parts, stamps = self.parts, self.stamps
         for index in range(self.cursor, min(len(parts), self.cursor + limit)):
             for piece in http.feed(parts[index]):
@@ -173,9 +202,32 @@ class Exchange:
                 self.body_stamps.append(stamps[index])
             parts[index] = b""
             self.cursor = index + 1
+        self._forget()
+
+    def plain_events(self, limit: int) -> tuple[list[bytes], list[int]] | None:
+        """The data and the stamps of about `limit` further events, taken without parsing; None where that can't be.
+
+        Only while the stream is known to be between two chunks, and nothing framed waits.
+        """
+        if not self.aligned or self.bodies or self.bytes_in < _WORTH_BYTES:
+            return None
+        begin, stamps = self.cursor, self.stamps
+        mean = self.bytes_in // len(self.parts) + 1
+        run = plain_events(self.parts[begin : begin + max(1, limit * _EVENT_BYTES // mean)])
+        if run is None:
+            return None
+        self.cursor += run.used
+        if run.left:
+            self.parts[self.cursor] = run.left
+        ended = [stamps[begin + read] for read in run.ended_by]
+        self._forget()
+        return run.data, ended
+
+    def _forget(self) -> None:
+        """Let go of reads that have been framed."""
         if self.cursor >= _DEFERRED:
-            del parts[: self.cursor]
-            del stamps[: self.cursor]
+            del self.parts[: self.cursor]
+            del self.stamps[: self.cursor]
             self.cursor = 0
 
     def _plain(self, http: Http1Response, piece: bytes) -> bytes:

@@ -27,7 +27,7 @@ from harness.plan import Shard
 from harness.records.record import Phase
 from harness.workloads.text import TextMaker
 
-_SLICE = 48  # answer pieces read in one slice of a chore, about 150 us
+_SLICE = 96  # answer pieces read in one slice of a chore, about 150 us
 
 
 class _Owner:

@@ -55,7 +55,9 @@ class Reading:
     def advance(self, limit: int) -> bool:
         """Read up to `limit` more pieces; True while more are waiting."""
         exchange = self._exchange
-        if exchange.http is not None and exchange.cursor < len(exchange.parts):
+        if exchange.http is not None and not exchange.bodies and exchange.cursor < len(exchange.parts):
+            if self._read_run(limit):
+                return exchange.cursor < len(exchange.parts)
             try:
                 exchange.frame(limit)
             except (httptools.HttpParserError, zlib.error) as error:
@@ -64,6 +66,25 @@ class Reading:
                 return False
         self._read(limit)
         return bool(exchange.bodies) or exchange.cursor < len(exchange.parts)
+
+    def _read_run(self, limit: int) -> bool:
+        """Read many plain events at once; False, and nothing read, where the next ones are not plain."""
+        exchange = self._exchange
+        if self._streamed is None and exchange.aligned:
+            self._streamed = self._is_stream()
+        if not self._streamed or (run := exchange.plain_events(limit)) is None:
+            return False
+        data, stamps = run
+        outputs = self._decoder.events(data)
+        if self.first_output_ns is None and Output.CONTENT in outputs:
+            self.first_output_ns = stamps[outputs.index(Output.CONTENT)]
+        if not all(outputs):
+            stamps = [stamp for output, stamp in zip(outputs, stamps, strict=True) if output]
+        known = self.stamps_ns
+        if stamps:
+            self.coalesced += len(stamps) - len(set(stamps)) + (known[-1:] == array("q", stamps[:1]))
+            known.extend(stamps)
+        return True
 
     def _read(self, limit: int) -> None:
         exchange = self._exchange

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +24,7 @@ from harness.judge.expression import parse_all
 from harness.judge.verdict import exit_code
 from harness.live.progress import Goal, is_live
 from harness.live.view import LiveView
+from harness.load.alone import replay_alone
 from harness.load.appointment import Appointment
 from harness.load.briefing import worker_specs
 from harness.load.fleet import Fleet
@@ -33,9 +32,13 @@ from harness.load.opening import with_secrets
 from harness.load.reach import reach
 from harness.load.reached import Reached
 from harness.load.staffing import staff
+from harness.load.stopping import stoppable
 from harness.load.wire import IN_PROCESS
 from harness.metrics.analysis import Analysis
+from harness.metrics.prefix import Planned
+from harness.metrics.slowdown import solo_sample
 from harness.plan import Plan, make_plan
+from harness.plan.reuse import planned_reuse
 from harness.records import calibration
 from harness.records.folder import RunFolder, write_whole
 from harness.records.machine import StealMeter, machine, packages
@@ -100,7 +103,8 @@ def run(
             appointment.note(manifest, plan)
             write_whole(folder.experiment, resolved(experiment).encode())
             folder.write_manifest(manifest)
-            loaded = fleet.brief(worker_specs(folder, plan, params, reached, fleet.size, appointment))
+            specs = worker_specs(folder, plan, params, reached, fleet.size, appointment)
+            loaded = fleet.brief(specs)
             if loaded is not None:
                 reached = _note_loaded(loaded, fleet, folder, manifest)
             steal = StealMeter()
@@ -111,21 +115,24 @@ def run(
                 at_ns = appointment.start_ns()
                 reports = _play(fleet, plan, goal, telemetry, serving, quiet=quiet, at_ns=at_ns)
             stolen = steal.share()
-            manifest.clock |= fleet.facts()
-    if fleet.engine_ended is not None:
-        _mourn(fleet.engine_ended, reports)
-    manifest.clock["t0_monotonic_ns"] = fleet.t0_ns
-    _close(folder, manifest, plan, reports, stolen)
-    return finish(folder, outputs)
+            manifest.machine |= fleet.facts()
+        if fleet.engine_ended is not None:
+            _mourn(fleet.engine_ended, reports)
+        manifest.clock["t0_monotonic_ns"] = fleet.t0_ns
+        _close(folder, manifest, plan, reports, stolen)
+        if experiment.load.solo and not (manifest.interrupted or fleet.engine_ended or appointment.shard):
+            sample = solo_sample(evaluate(folder), experiment.load.solo)
+            replay_alone(folder, specs[0], sample, limit_s=experiment.load.solo_for, watch=fleet.watch, quiet=quiet)
+    return finish(folder, outputs, planned_reuse(plan))
 
 
-def finish(folder: RunFolder, outputs: Outputs | None = None) -> Outcome:
-    """From the records of a run to its outcome, with the reports that were asked for.
+def finish(folder: RunFolder, outputs: Outputs | None = None, planned: Planned | None = None) -> Outcome:
+    """From the records of a run to its outcome, with the reports that were asked for. `planned`: see `conclude`.
 
     Raises:
         ResultsError: the folder cannot be read or written.
     """
-    analysis = conclude(folder)
+    analysis = conclude(folder, planned)
     (outputs or Outputs()).write(analysis)
     return Outcome(folder=folder, analysis=analysis, exit_code=_exit_code(analysis))
 
@@ -139,8 +146,9 @@ def _exit_code(analysis: Analysis) -> ExitCode:
     return exit_code(summary)
 
 
-def conclude(folder: RunFolder) -> Analysis:
-    """From the records of a run to its verdicts: analyse, judge, and write summary and report.
+def conclude(folder: RunFolder, planned: Planned | None = None) -> Analysis:
+    """From the records of a run to its verdicts: analyse, judge, and write summary and report. `planned` is what the
+    plan lets a prefix cache hold, where the plan is at hand.
 
     Raises:
         ResultsError: the folder cannot be read or written.
@@ -148,7 +156,8 @@ def conclude(folder: RunFolder) -> Analysis:
     from harness.metrics.summary import to_json
     from harness.report.html import HtmlReport
 
-    analysis = evaluate(folder)
+    analysis = evaluate(folder, planned)
+    folder.write_manifest(analysis.manifest)
     rewrite_phases(folder, analysis.phases())
     write_whole(folder.summary, to_json(analysis.summary) + b"\n")
     page = HtmlReport().render(analysis)
@@ -178,6 +187,7 @@ def _launched(experiment: Experiment, folder: RunFolder) -> Iterator[tuple[Backe
 
 def _manifest(folder: RunFolder, plan: Plan, reached: Reached) -> Manifest:
     experiment = plan.experiment
+    ours = experiment.load.on == "local" and reached.endpoint.url != IN_PROCESS  # this machine's wire makes the load
     return Manifest(
         run_id=folder.id,
         name=experiment.name,
@@ -190,7 +200,7 @@ def _manifest(folder: RunFolder, plan: Plan, reached: Reached) -> Manifest:
         packages=packages(),
         target=msgspec.to_builtins(reached.target),
         settings={"keeps_connections": reached.keeps_connections},
-        calibration=None if reached.endpoint.url == IN_PROCESS else calibration.read(),  # of the wire
+        calibration=calibration.read() if ours else None,
         text_calibration=msgspec.to_builtins(reached.calibration),
         clock={
             "kernel_stamps": experiment.load.kernel_stamps
@@ -243,20 +253,8 @@ def _play(
             if serving is not None:
                 serving.update(snapshots)
 
-        def interrupted(_signal: int, _frame: FrameType | None) -> None:
-            fleet.stop()
-            view.say("stopping: answers under way may end; Ctrl-C again stops now")
-
-        def ended(_signal: int, _frame: FrameType | None) -> None:
-            fleet.stop()
-            fleet.stop()
-
-        previous = signal.signal(signal.SIGINT, interrupted), signal.signal(signal.SIGTERM, ended)
-        try:
+        with stoppable(fleet, view.say):
             return fleet.play(tick, drain_s=plan.experiment.load.drain, at_ns=at_ns)
-        finally:
-            signal.signal(signal.SIGINT, previous[0])
-            signal.signal(signal.SIGTERM, previous[1])
 
 
 def _mourn(words: str, reports: list[WorkerReport]) -> None:

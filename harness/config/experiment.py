@@ -154,6 +154,10 @@ class LoadConfig(Section):
     error_budget: Share = Field(default=0.05, ge=0, le=1, description="More failures than this make the run invalid")
     wire: Literal["harness", "httpx"] = Field(default="harness", description="HTTP client: our own, or httpx")
     kernel_stamps: bool = Field(default=True, description="Use the kernel's receive time where it can be had")
+    solo: int = Field(
+        default=0, ge=0, description="Then replay this many measured sessions, each alone, for session.slowdown"
+    )
+    solo_for: Duration = Field(default=60.0, gt=0, description="... for this long at most")
     drain: Duration = Field(default=30.0, description="After Ctrl-C, wait this long for answers under way")
 
     @field_validator("warmup", mode="before")

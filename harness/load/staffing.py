@@ -20,6 +20,8 @@ def staff(load: LoadConfig, most: int | None, *, in_process: bool = False) -> Fl
     if in_process:
         if load.on != "local" or load.workers not in ("auto", 1):
             raise ConfigError("load", "an engine in process has one worker, on this machine", remedy="load.workers: 1")
+        if load.solo:
+            raise ConfigError("load.solo", "an engine in process ends with the load: nothing can be replayed after it")
         return Fleet(1)
     if load.on == "local":
         return Fleet(auto_workers(load.workers, most))

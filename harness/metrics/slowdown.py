@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.metrics.samples import Samples
+from harness.metrics.analysis import Analysis
 from harness.metrics.session_figures import Slowdown
 from harness.metrics.sessions import SessionTable, session_table
 from harness.metrics.table import Floats, RecordTable
@@ -16,14 +16,15 @@ from harness.metrics.table import Floats, RecordTable
 OFF = "no session was replayed alone: set load.solo, e.g. load.solo: 20"
 
 
-def solo_sample(samples: Samples, sessions: SessionTable, most: int, seed: int) -> list[int]:
-    """Indices of measured, whole sessions to be replayed alone, in the order of replay: a sample drawn by the seed.
+def solo_sample(analysis: Analysis, most: int) -> list[int]:
+    """Indices of measured, whole sessions to be replayed alone, in the order of replay: a sample drawn by the run's
+    seed.
 
     One more than `most` where there are as many: the first one played warms what all sessions share, and is not
     counted.
     """
-    measured = sessions.index[samples.sessions]
-    drawn = np.random.default_rng(seed).permutation(np.sort(measured))[: most + 1]
+    measured = analysis.sessions.index[analysis.samples.sessions]
+    drawn = np.random.default_rng(analysis.manifest.seed).permutation(np.sort(measured))[: most + 1]
     return [int(index) for index in drawn]
 
 

@@ -13,16 +13,21 @@ from itertools import count
 from harness.plan.plan import Plan
 from harness.workloads.session import Node, Session
 
-LOOKED_AT = 5_000  # sessions: enough for a share, and a second's work
+LOOKED_AT = 5_000  # sessions, or
+_NODES = 50_000  # requests: enough for a share, and a second's work
 
 
 def planned_reuse(plan: Plan, most: int = LOOKED_AT) -> Iterator[tuple[str, Mapping[str, float]]]:
-    """Session id, and by node the share of its prompt that is held. The first `most` sessions, in their order."""
-    cache = InfiniteCache()
+    """Session id, and by node the share of its prompt that is held. The first `most` sessions, in their order; fewer
+    where they are large."""
+    cache, nodes = InfiniteCache(), 0
     indices = range(min(most, plan.sessions)) if plan.sessions is not None else range(most)
     for index in indices:
         session = plan.session(index)
         yield session.id, cache.play(session)
+        nodes += len(session.nodes)
+        if nodes > _NODES:
+            break
 
 
 class InfiniteCache:

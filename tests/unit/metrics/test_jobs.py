@@ -170,8 +170,9 @@ def test_without_a_replay_slowdown_is_unknown_and_says_how_to_know_it() -> None:
 
 def test_the_sample_is_drawn_by_the_seed_from_the_measured_sessions() -> None:
     analysis = told([call(n, "a", 100 * n, 100 * n + 90) for n in range(40)])
-    one = solo_sample(analysis.samples, analysis.sessions, 5, seed=3)
-    assert one == solo_sample(analysis.samples, analysis.sessions, 5, seed=3)
+    one = solo_sample(analysis, 5)
+    assert one == solo_sample(analysis, 5)
     assert len(set(one)) == 6 and set(one) <= set(range(40))
-    assert one != solo_sample(analysis.samples, analysis.sessions, 5, seed=4)
-    assert len(solo_sample(analysis.samples, analysis.sessions, 500, seed=3)) <= 40
+    analysis.manifest.seed += 1
+    assert one != solo_sample(analysis, 5)
+    assert len(solo_sample(analysis, 500)) <= 40

@@ -13,6 +13,7 @@ from harness.cli.capacity import capacity
 from harness.cli.compare import compare
 from harness.cli.doctor import doctor
 from harness.cli.gate import gate
+from harness.cli.history import history
 from harness.cli.merge import merge
 from harness.cli.plan import plan
 from harness.cli.prices import prices
@@ -59,6 +60,7 @@ for verb in (
     merge,
     compare,
     gate,
+    history,
     ab,
     capacity,
     sweep,

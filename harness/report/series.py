@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+
+from harness.judge.term import Term, term
 from harness.metrics.summary import Summary
 from harness.report.figures import clean
-from harness.report.measures import NAMES, measures
+from harness.report.measures import NAMES
 
 ABOUT = ("time", "run", "name", "engine", "engine_version", "model", "verdict")
 HEADER = (*ABOUT, *NAMES)
 
 
-def row(summary: Summary) -> list[str]:
-    """In the order of `HEADER`; an unknown figure is empty. Times in seconds, shares as fractions."""
+def row(summary: Summary, names: Sequence[str] = NAMES) -> list[str]:
+    """In the order of `ABOUT` and `names`; an unknown figure is empty. Times in seconds, shares as fractions."""
     run, target = summary.run, summary.target
-    known = {one.name: one.value for one in measures(summary)}
     about = (run.started_at, run.id, run.name, target.engine or target.backend, target.engine_version, target.model)
+    values = (_term(name).of_summary(summary).value for name in names)
     return [
         *(inert(text or "") for text in about),
         summary.validity.verdict,
-        *(repr(known[name]) if name in known else "" for name in NAMES),
+        *("" if value is None else repr(value) for value in values),
     ]
+
+
+@lru_cache
+def _term(name: str) -> Term:
+    return term(name)
 
 
 def inert(text: str) -> str:

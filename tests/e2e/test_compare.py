@@ -78,12 +78,26 @@ def test_unlike_loads(run_harness: Cli, runs: tuple[Path, dict[str, str]]) -> No
     refused = run_harness("compare", run["base"], run["other"], cwd=place)
     assert refused.returncode == 2
     assert "workload.turns" in refused.stderr
+    assert "Speed and memory" in refused.stdout  # that much can be told of any runs
+    assert "ttft.p50" not in refused.stdout
     assert "DIFFERENT LOADS" in run_harness("compare", run["base"], run["other"], "--force", cwd=place).stdout
     never = run_harness("compare", run["base"], run["open"], "--force", cwd=place)
     assert never.returncode == 2
     assert "open" in never.stderr
     assert run_harness("compare", run["base"], cwd=place).returncode == 2
     assert run_harness("compare", run["base"], "nowhere", cwd=place).returncode == 2
+
+
+def test_the_classic_table_of_open_and_closed_loads(run_harness: Cli, runs: tuple[Path, dict[str, str]]) -> None:
+    place, run = runs
+    done = run_harness("compare", run["base"], run["slow"], run["open"], "--table", "--format", "md", cwd=place)
+    assert done.returncode == 0, done.stderr
+    head, _, *rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert head == "|  | model | optimisation | concurrency | tokens/s | ms/token | memory |"
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert [row[0] for row in cells] == ["A", "B", "C"] and [row[3] for row in cells] == ["4", "4", "40.0/s"]
+    assert float(cells[1][5]) == pytest.approx(4.0, rel=0.25)  # itl: 4ms
+    assert {row[6] for row in cells} == {"–"}  # a simulated engine holds no model
 
 
 def test_a_gate_with_a_stored_baseline(run_harness: Cli, runs: tuple[Path, dict[str, str]]) -> None:

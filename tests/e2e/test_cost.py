@@ -119,6 +119,22 @@ def test_bytes_on_the_wire(finished: Finished) -> None:
     assert wire["out_per_output_token"] == pytest.approx(sum(record["bytes_out"] for record in counted) / tokens)
 
 
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux")
+def test_the_memory_of_an_engine_that_was_up_already(
+    finished: Finished, run_harness: Cli, llama_server: Engine
+) -> None:
+    """Beside the speed in the classic table, as the kernel tells it."""
+    held = finished.summary["server"]["machine"]["engine_rss_bytes_max"]
+    status = Path(f"/proc/{llama_server.pid}/status").read_text()
+    (peak,) = (int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    assert 10 << 20 < held <= peak
+    done = run_harness("compare", finished.folder, finished.folder, "--table", "--json", cwd=finished.folder)
+    row = json.loads(done.stdout)["classic"][0]
+    assert row["memory_gb"] == pytest.approx(held / 1e9) and row["memory_of"] == "processes"
+    assert row["tokens_per_s"] == pytest.approx(finished.summary["rates"]["output_tokens_per_s"])
+    assert row["concurrency"] == 4 and row["model"] == "tiny"
+
+
 def test_people_are_told(finished: Finished) -> None:
     assert "break-even" in finished.shown and "openai/gpt-4o" in finished.shown
     assert "break-even use" in (finished.folder / "report.html").read_text()

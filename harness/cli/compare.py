@@ -12,7 +12,7 @@ import typer
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Two or more runs: folders, stored baselines, summary files.")],
     format: Annotated[
-        str, typer.Option("--format", "-f", help="terminal, md or json; several with commas, with -O.")
+        str, typer.Option("--format", "-f", help="terminal, md, html or json; several with commas, with -O.")
     ] = "terminal",
     output: Annotated[
         str | None, typer.Option("-O", "--output", help="Write to this path; several formats: PATH.{ext}.")
@@ -39,11 +39,12 @@ def compare(
     from harness.judge.comparison import side_by_side
     from harness.judge.subject import open_subject
     from harness.report import comparison as telling
+    from harness.report.compare_page import html
 
     if len(runs) < 2:
         raise UsageError("compare needs two runs or more", remedy="harness compare results/<run-id> results/<run-id>")
     subjects = [open_subject(run) for run in runs]
-    renderers = {"terminal": telling.text, "md": telling.markdown}
+    renderers = {"terminal": telling.text, "md": telling.markdown, "html": lambda found: html(found, subjects)}
     format = "json" if json else format
     if table:
         tell(side_by_side(subjects), renderers, format, output, out=sys.stdout)

@@ -12,7 +12,7 @@ import msgspec
 from harness.errors import UsageError
 from harness.records.folder import write_whole
 
-_EXTENSIONS = {"terminal": "txt", "md": "md", "json": "json", "csv": "csv"}
+_EXTENSIONS = {"terminal": "txt", "md": "md", "json": "json", "csv": "csv", "html": "html"}
 
 
 def as_json(found: Any) -> str:

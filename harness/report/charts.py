@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.metrics.samples import Values
 from harness.metrics.steady import in_flight
 from harness.metrics.summary import MetricStats
 from harness.metrics.table import OK, UNKNOWN, Bools, Floats, counts
@@ -28,19 +30,29 @@ Series = list[float | None]
 
 def distributions(analysis: Analysis, metrics: list[str]) -> dict[str, Any] | None:
     """Cumulative shares of the values of each metric over one logarithmic time axis; marks from the summary."""
-    samples = {name: np.sort(analysis.samples.values(name)) for name in metrics}
-    samples = {name: values[values > 0] for name, values in samples.items()}
-    samples = {name: values for name, values in samples.items() if len(values)}
-    if not samples:
+    samples = {name: analysis.samples.values(name) for name in metrics}
+    return _curves(samples, {name: analysis.summary.metrics.get(name) for name in metrics})
+
+
+def overlaid(runs: Mapping[str, Analysis], metric: str) -> dict[str, Any] | None:
+    """The same for one metric of several runs, by their labels."""
+    samples = {label: run.samples.values(metric) for label, run in runs.items()}
+    return _curves(samples, {label: run.summary.metrics.get(metric) for label, run in runs.items()})
+
+
+def _curves(samples: Mapping[str, Values], stats: Mapping[str, MetricStats | None]) -> dict[str, Any] | None:
+    known = {name: np.sort(values[values > 0]) for name, values in samples.items()}
+    known = {name: values for name, values in known.items() if len(values)}
+    if not known:
         return None
-    low = min(float(values[0]) for values in samples.values())
-    high = max(float(values[-1]) for values in samples.values())
+    low = min(float(values[0]) for values in known.values())
+    high = max(float(values[-1]) for values in known.values())
     grid = np.geomspace(low * 0.9, high * 1.1, _CDF_POINTS)
-    curves = {name: np.searchsorted(values, grid, side="right") / len(values) for name, values in samples.items()}
+    curves = {name: np.searchsorted(values, grid, side="right") / len(values) for name, values in known.items()}
     return {
         "x": told(grid),
         "series": {name: told(curve, 4) for name, curve in curves.items()},
-        "marks": {name: _marks(analysis.summary.metrics[name]) for name in samples},
+        "marks": {name: [] if (found := stats[name]) is None else _marks(found) for name in known},
     }
 
 

@@ -13,7 +13,7 @@ from harness.report.figures import DASH, amount, clean, spread
 from harness.report.markup import escape
 from harness.units import format_number
 
-_MARKS = {"better": "✓ better", "worse": "✗ worse", "changed": "· changed", "unclear": "· no difference shown"}
+MARKS = {"better": "✓ better", "worse": "✗ worse", "changed": "· changed", "unclear": "· no difference shown"}
 _EFFECT = "effect is Cliff's delta in a word, over all values: negligible < 0.15 < small < 0.33 < medium < 0.47 < large"
 _MANIFOLD = 10.0
 
@@ -53,9 +53,15 @@ def figure(found: Estimate, unit: str) -> str:
     if found.value is None:
         return DASH
     told = amount(found.value, unit)
+    ends = bounds(found)
+    return f"{told} {spread(found.value, ends, unit)}" if ends else told
+
+
+def bounds(found: Estimate) -> tuple[float, float] | None:
+    """The interval of a figure, where it has one that tells anything."""
     if found.low is None or found.high is None or not found.low < found.high < float("inf"):
-        return told
-    return f"{told} {spread(found.value, (found.low, found.high), unit)}"
+        return None
+    return found.low, found.high
 
 
 def table(rows: Sequence[Sequence[str]], *, right: int = 0, left: int = 0) -> Iterator[str]:
@@ -77,6 +83,13 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield from (f"| {' | '.join(row)} |" for row in body)
 
 
+def tables(comparison: Comparison) -> Iterator[tuple[str, list[list[str]]]]:
+    """The tables that have no intervals, each with its title and a head."""
+    yield "Speed and memory", _classic(comparison)
+    if comparison.self_hosting:
+        yield "Own hardware against hosted models", hosted(comparison.self_hosting)
+
+
 def _classic(comparison: Comparison) -> list[list[str]]:
     return classic([run.label for run in comparison.runs], comparison.classic)
 
@@ -96,10 +109,11 @@ def _against(row: Row) -> list[str]:
 
 
 def _versus(versus: Versus) -> tuple[str, str, str]:
-    return change(versus.ratio), _MARKS.get(versus.change, ""), f"{versus.effect} effect" if versus.effect else ""
+    return change(versus.ratio), MARKS.get(versus.change, ""), f"{versus.effect} effect" if versus.effect else ""
 
 
-def _warnings(comparison: Comparison) -> Iterator[str]:
+def warnings(comparison: Comparison) -> Iterator[str]:
+    """What speaks against taking the comparison as it is."""
     for run in comparison.runs:
         if run.foreign:
             yield f"{run.label} is FOREIGN ({run.foreign}): load, clock and validity are not known; it has no intervals"
@@ -122,8 +136,8 @@ def _text(comparison: Comparison) -> Iterator[str]:
     yield ""
     for run in comparison.runs:
         yield f" {run.label}  {clean(run.source)}   {clean(run.engine, 40)} · seed {run.seed} · {run.verdict}"
-    warnings = list(_warnings(comparison))
-    yield from ("", *(f" ! {warning}" for warning in warnings)) if warnings else ()
+    said = list(warnings(comparison))
+    yield from ("", *(f" ! {warning}" for warning in said)) if said else ()
     if comparison.rows:
         yield ""
         yield from table(_rows(comparison), right=len(comparison.runs))
@@ -137,7 +151,7 @@ def _text(comparison: Comparison) -> Iterator[str]:
         yield f" What differs from A to {label}{'' if found else ': nothing that is known'}"
         yield from (f" · {clean(difference.told())}" for difference in found)
     yield ""
-    yield from (f" {note}." for note in _notes(comparison))
+    yield from (f" {note}." for note in notes(comparison))
 
 
 def _markdown(comparison: Comparison) -> Iterator[str]:
@@ -147,22 +161,21 @@ def _markdown(comparison: Comparison) -> Iterator[str]:
         words = f"{clean(run.source)} · {clean(run.engine, 40)} · seed {run.seed} · {run.verdict}"
         yield f"- **{run.label}** {escape(words)}"
     yield ""
-    for warning in _warnings(comparison):
+    for warning in warnings(comparison):
         yield from (f"> **! {escape(warning)}**", "")
     if comparison.rows:
         yield from (*markdown_table(_rows(comparison)), "")
-    yield from ("### Speed and memory", "", *markdown_table(_classic(comparison)))
-    if comparison.self_hosting:
-        yield from ("", "### Own hardware against hosted models", "", *markdown_table(hosted(comparison.self_hosting)))
+    for number, (title, rows) in enumerate(tables(comparison)):
+        yield from (*([""] if number else []), f"### {title}", "", *markdown_table(rows))
     for label, found in _labelled(comparison, comparison.differences):
         yield from ("", f"### What differs from A to {label}", "")
         yield from (f"- {escape(clean(difference.told()))}" for difference in found)
         if not found:
             yield "Nothing that is known."
-    yield from ("", " ".join(f"{note}." for note in _notes(comparison)))
+    yield from ("", " ".join(f"{note}." for note in notes(comparison)))
 
 
-def _notes(comparison: Comparison) -> Iterator[str]:
+def notes(comparison: Comparison) -> Iterator[str]:
     """What the figures are: a sentence each, without the full stop."""
     if comparison.rows:
         yield from ("± is half the 95 % interval", comparison.method, _EFFECT)

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import __version__
 from harness.report.figures import amount, clean, whole
 from harness.units import format_duration, format_number
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 _ASSETS = Path(__file__).with_name("assets")
 
 
-def page(template: str, data: Mapping[str, Any], **values: Any) -> str:
-    """One page: `template` is a name in assets/ that extends base.html.j2, `data` the series of its charts.
+def page(template: str, data: Mapping[str, Any], *, version: str = __version__, **values: Any) -> str:
+    """One page: `template` is a name in assets/ that extends base.html.j2, `data` the series of its charts,
+    `version` that of the harness that measured.
 
     jinja2 is imported here, not before.
     """
@@ -34,7 +36,14 @@ def page(template: str, data: Mapping[str, Any], **values: Any) -> str:
     return (
         _environment()
         .get_template(template)
-        .render(style=style, scripts=scripts, policy=_policy(scripts, style), data=_inert(data), **values)
+        .render(
+            style=style,
+            scripts=scripts,
+            policy=_policy(scripts, style),
+            data=_inert(data),
+            version=version,
+            **values,
+        )
     )
 
 

@@ -22,16 +22,22 @@ _HEADS = {
 
 def rows(measured: Iterable[Measured]) -> list[list[str]]:
     """A head, and a row a metric: the gated ones first."""
-    body = [_row(one) for one in sorted(measured, key=lambda one: not one.gated)]
+    body = [row(one) for one in ordered(measured)]
     return [["", "", "candidate to base", "verdict", "could see", "why"], *body]
 
 
-def _row(one: Measured) -> list[str]:
-    verdict = _MARKS[one.verdict] if one.gated else f"{_MARKS[one.verdict]} (advisory)"
+def ordered(measured: Iterable[Measured]) -> list[Measured]:
+    """The gated ones first."""
+    return sorted(measured, key=lambda one: not one.gated)
+
+
+def row(one: Measured) -> list[str]:
+    """Name, both figures, change, verdict, the change that could be seen, and the reason."""
+    told = _MARKS[one.verdict] if one.gated else f"{_MARKS[one.verdict]} (advisory)"
     values = f"{amount(_middle(one, 'base'), one.unit)} → {amount(_middle(one, 'candidate'), one.unit)}"
     sign = "+" if one.better == "lower" else "−"
     seen = "" if one.could_see is None else f"{sign}{format_share(one.could_see, 2)}"
-    return [one.term, values, change(one.change), verdict, seen, one.reason]
+    return [one.term, values, change(one.change), told, seen, one.reason]
 
 
 def _middle(one: Measured, arm: str) -> float | None:
@@ -41,7 +47,12 @@ def _middle(one: Measured, arm: str) -> float | None:
 
 def head(exit_code: int, base: str, candidate: str) -> str:
     """The verdict in a line."""
-    return f"{_HEADS.get(exit_code, 'error')}: {clean(candidate, 64)} against {clean(base, 64)}   exit {exit_code}"
+    return f"{verdict(exit_code)}: {clean(candidate, 64)} against {clean(base, 64)}   exit {exit_code}"
+
+
+def verdict(exit_code: int) -> str:
+    """`✗ regression`."""
+    return _HEADS.get(exit_code, "✗ error")
 
 
 def text(title: str, measured: Sequence[Measured], apart: Sequence[Difference], notes: Sequence[str]) -> str:

@@ -27,14 +27,14 @@ _LEGEND = (
 
 def sweep_text(result: SweepResult) -> str:
     """Plain text."""
-    lines = ["", f" {_head(result)}", "", *table(_rows(result)), "", *(f" {line}" for line in _notes(result))]
+    lines = ["", f" {_head(result)}", "", *table(sweep_rows(result)), "", *(f" {line}" for line in sweep_notes(result))]
     return "\n".join(lines) + "\n"
 
 
 def sweep_markdown(result: SweepResult) -> str:
     """GitHub's flavour."""
-    lines = [f"## {escape(_head(result))}", "", *markdown_table(_rows(result)), ""]
-    return "\n".join([*lines, *(f"- {escape(line)}" for line in _notes(result))]) + "\n"
+    lines = [f"## {escape(_head(result))}", "", *markdown_table(sweep_rows(result)), ""]
+    return "\n".join([*lines, *(f"- {escape(line)}" for line in sweep_notes(result))]) + "\n"
 
 
 def sweep_csv(result: SweepResult) -> str:
@@ -58,7 +58,8 @@ def _head(result: SweepResult) -> str:
     return f"{mark} {clean(result.name, 64)}: {len(result.points)} points, {failed} failed   exit {result.exit_code}"
 
 
-def _rows(result: SweepResult) -> list[list[str]]:
+def sweep_rows(result: SweepResult) -> list[list[str]]:
+    """A head, and a row a point."""
     head = ["interactivity", "tok/s out", "ttft p50", "ttft p95", "makespan p50", "per 1M tokens", "per session"]
     return [[*result.paths, *head, "frontier"], *(_row(result, point) for point in result.points)]
 
@@ -83,7 +84,8 @@ def _standing(point: Point) -> str:
     return (f"◆ {' · '.join(on)}" if on else "· dominated") + slo
 
 
-def _notes(result: SweepResult) -> Iterator[str]:
+def sweep_notes(result: SweepResult) -> Iterator[str]:
+    """What the marks mean, and what else is to be known."""
     yield from _LEGEND
     if result.simulated:
         yield "! SIMULATED: says nothing about a real server"

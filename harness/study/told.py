@@ -17,16 +17,17 @@ from harness.units import format_money, format_number, format_share
 def ab_text(result: AbResult) -> str:
     """Plain text."""
     title = paired.head(result.exit_code, result.base, result.candidate)
-    return paired.text(title, result.metrics, result.differences, list(_ab_notes(result)))
+    return paired.text(title, result.metrics, result.differences, list(ab_notes(result)))
 
 
 def ab_markdown(result: AbResult) -> str:
     """GitHub's flavour."""
     title = paired.head(result.exit_code, result.base, result.candidate)
-    return paired.markdown(title, result.metrics, result.differences, list(_ab_notes(result)))
+    return paired.markdown(title, result.metrics, result.differences, list(ab_notes(result)))
 
 
-def _ab_notes(result: AbResult) -> Iterator[str]:
+def ab_notes(result: AbResult) -> Iterator[str]:
+    """What the figures are, and what else is to be known."""
     yield (
         f"{result.pairs} pairs in the order ABBA, margin {format_share(result.margin)}; intervals are 95 % (Student's t"
         f" over pairs), gated metrics with Holm's correction; could see: found 9 times in 10 (before the test:"
@@ -38,14 +39,14 @@ def _ab_notes(result: AbResult) -> Iterator[str]:
 
 def capacity_text(result: CapacityResult) -> str:
     """Plain text."""
-    lines = ["", f" {_capacity_head(result)}", "", *table(_probes(result)), ""]
-    return "\n".join([*lines, *(f" · {clean(note)}" for note in _capacity_notes(result))]) + "\n"
+    lines = ["", f" {_capacity_head(result)}", "", *table(probes(result)), ""]
+    return "\n".join([*lines, *(f" · {clean(note)}" for note in capacity_notes(result))]) + "\n"
 
 
 def capacity_markdown(result: CapacityResult) -> str:
     """GitHub's flavour."""
-    lines = [f"## {escape(_capacity_head(result))}", "", *markdown_table(_probes(result)), ""]
-    return "\n".join([*lines, *(f"- {escape(clean(note))}" for note in _capacity_notes(result))]) + "\n"
+    lines = [f"## {escape(_capacity_head(result))}", "", *markdown_table(probes(result)), ""]
+    return "\n".join([*lines, *(f"- {escape(clean(note))}" for note in capacity_notes(result))]) + "\n"
 
 
 def _capacity_head(result: CapacityResult) -> str:
@@ -53,7 +54,8 @@ def _capacity_head(result: CapacityResult) -> str:
     return f"{mark} {clean(result.name, 64)}: {result.answer}   exit {result.exit_code}"
 
 
-def _probes(result: CapacityResult) -> list[list[str]]:
+def probes(result: CapacityResult) -> list[list[str]]:
+    """A head, and a row a probe."""
     marks = {"holds": "✓ holds", "fails": "✗ fails", "undecided": "! undecided"}
     rows = [
         [
@@ -67,7 +69,8 @@ def _probes(result: CapacityResult) -> list[list[str]]:
     return [[result.unit, "verdict", "looks", "why"], *rows]
 
 
-def _capacity_notes(result: CapacityResult) -> Iterator[str]:
+def capacity_notes(result: CapacityResult) -> Iterator[str]:
+    """What was asked, what it costs there, and what else is to be known."""
     yield f"SLO: {' · '.join(result.slo)}"
     if told := _cost(result.cost):
         yield f"cost at {result.answer.partition(' hold')[0]}: {told}"

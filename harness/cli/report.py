@@ -17,7 +17,7 @@ _FILES = ("html", "parquet")  # not for the eye at a shell
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="The folder of a run, results/<run-id>, or any file in it.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a run or a study, results/<run-id>, or any file in it.")],
     format: Annotated[
         str,
         typer.Option("--format", "-f", help="terminal, html, md, json, csv, junit, parquet ...; several by commas."),
@@ -28,10 +28,21 @@ def report(
             "-O", "--output", help="Where to write; - is standard output. Several formats: PATH.{ext}. Or a URL."
         ),
     ] = None,
+    session: Annotated[
+        str | None,
+        typer.Option(
+            "--session",
+            metavar="ID",
+            help="Tell one session: its id, its number, or median, p95 or slowest of the measured ones by makespan.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document; short for --format json.")] = False,
 ) -> None:
-    """Tell a finished or interrupted run again, from its records.
+    """Tell a finished or interrupted run again, from its records; or an A/B test, a sweep, a capacity search.
 
     Example: harness report results/20261121T083400Z-quickstart-3f2a --format md
+
+    With --session one session is drawn as a timeline: harness report results/... --session slowest
 
     Without -O, one text format goes to standard output; html, parquet, and each of several formats go to the run's
     folder as report.<extension>. With -O and several formats the path must hold {ext}, as in -O out/run.{ext}.
@@ -40,7 +51,14 @@ def report(
     from harness.judge.evaluate import evaluate
     from harness.records.folder import RunFolder
 
+    if json:
+        format = "json"
+    if _tell_study(run, format, output, session):
+        return
     folder = RunFolder.open(run)
+    if session is not None:
+        _tell_session(folder, session, format, output)
+        return
     names = [name.strip() for name in format.split(",") if name.strip()]
     outputs = _outputs(names, output, folder)
     analysis = evaluate(folder)
@@ -51,6 +69,45 @@ def report(
     for one in outputs.outputs:
         if one.path != "-":
             print(one.done, file=sys.stderr)
+
+
+def _tell_study(place: Path, format: str, output: str | None, session: str | None) -> bool:
+    """Tell an A/B test, a sweep or a capacity search again; False where none lies there."""
+    from harness.cli.told import tell
+    from harness.errors import UsageError
+    from harness.study.stored import REPORT, open_study, renderers
+
+    study = open_study(place)
+    if study is None:
+        return False
+    found, folder = study
+    if session is not None:
+        raise UsageError(f"{place} is a study of several runs", remedy="name one of its runs for --session")
+    tell(found, renderers(found), format, str(folder / REPORT) if format == "html" and not output else output)
+    return True
+
+
+def _tell_session(folder: RunFolder, name: str, format: str, output: str | None) -> None:
+    """One session, as a timeline or as JSON, on standard output or in a file."""
+    from harness.cli.told import tell
+    from harness.errors import UsageError
+    from harness.judge.evaluate import evaluate
+    from harness.metrics.session_detail import find_session, session_detail
+    from harness.report.timeline import show, timeline
+
+    analysis = evaluate(folder)
+    found = find_session(analysis, name)
+    if found is None:
+        some = ", ".join(analysis.table.names["session"][:3]) or "none"
+        raise UsageError(
+            f"there is no session {name!r} among the {analysis.sessions.n} of this run",
+            remedy=f"an id ({some}, ...), a number, median, p95 or slowest",
+        )
+    detail = session_detail(analysis, found)
+    if format == "terminal" and output is None:
+        show(detail)
+    else:
+        tell(detail, {"terminal": timeline}, format, output)
 
 
 def _outputs(names: list[str], output: str | None, folder: RunFolder) -> Outputs | None:

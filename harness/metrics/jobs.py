@@ -35,6 +35,7 @@ def session_block(
         prefix_reuse=prefix_reuse(table, samples.rows, ideal),
         amplification=amplification(sessions, samples.sessions),
         joins=join_figures(table, sessions, samples.sessions),
+        straggler_share=straggler_share(sessions, samples.sessions),
         kinds=_kinds(table, sessions, window, samples),
         slowdown=slowdown_figures(solo, len(samples.values("session.slowdown"))),
     )
@@ -56,6 +57,17 @@ def amplification(sessions: SessionTable, counted: Bools) -> Amplification:
         output_tokens=mean(sessions.output_tokens),
         reasoning_tokens=mean(sessions.reasoning_tokens),
     )
+
+
+def straggler_share(sessions: SessionTable, counted: Bools) -> float | None:
+    """Time that the counted sessions would have saved, had the slowest branch of each join on their critical paths been
+    as fast as the median one, over the length of these paths; None where there are no joins."""
+    joins = sessions.joins
+    if not joins.of(counted).any():
+        return None
+    lost = joins.straggler[joins.of(counted) & sessions.critical[joins.row]].sum()
+    total = sessions.critical_path[counted].sum()
+    return float(lost / total) if total > 0 else None
 
 
 def _kinds(table: RecordTable, sessions: SessionTable, window: Window, samples: Samples) -> list[KindFigures]:

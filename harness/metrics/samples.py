@@ -75,7 +75,7 @@ class Samples:
             column, when, good = self.by_row(metric), self._table.intended_ns, self.rows
         else:
             rows = (self.sessions | self.failed_sessions) & self._having(chosen)
-            column, when, good = self._session_column(metric), self._sessions.arrival_ns, self.sessions
+            column, when, good = self.session_column(metric), self._sessions.arrival_ns, self.sessions
         kept = np.flatnonzero(rows)
         kept = kept[np.argsort(when[kept], kind="stable")]
         values = _known(np.where(good, column, miss)[kept])
@@ -108,9 +108,10 @@ class Samples:
             order = np.argsort(sessions.arrival_ns[sessions.joins.session[counted]], kind="stable")
             return _known(getattr(sessions, metric.field)[counted][order])
         kept = np.flatnonzero(concerned)
-        return _known(self._session_column(name)[kept[np.argsort(sessions.arrival_ns[kept], kind="stable")]])
+        return _known(self.session_column(name)[kept[np.argsort(sessions.arrival_ns[kept], kind="stable")]])
 
-    def _session_column(self, name: str) -> Floats:
+    def session_column(self, name: str) -> Floats:
+        """A session metric for every session of the run, whole and measured or not; NaN where it is unknown."""
         if name not in self._beside:
             return np.asarray(getattr(self._sessions, METRICS[name].field), dtype=np.float64)
         known = self._beside[name]

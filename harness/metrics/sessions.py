@@ -39,7 +39,8 @@ class SessionTable:
     `index` is its place in the plan. `whole` tells that every request the plan gives it ended well. Times in
     seconds, NaN where unknown; the four parts add up to `critical_path`:
     `prefill` (queue + prefill: ttft), `decode` (first token to end), `gap` (tools and thinking), `lag` (ours).
-    `tokens` are input + output, NaN where any request's are unknown. Joins have a table of their own.
+    `tokens` are input + output, NaN where any request's are unknown. Joins have a table of their own. `critical`
+    tells of each record whether it lies on its session's critical path.
     """
 
     n: int
@@ -62,6 +63,7 @@ class SessionTable:
     reasoning_tokens: Floats
     cache_write_tokens: Floats
     joins: JoinTable
+    critical: Bools
 
     @property
     def tokens(self) -> Floats:
@@ -84,7 +86,7 @@ def session_table(table: RecordTable) -> SessionTable:
     failed = np.bincount(table.session[rows][table.status[rows] == FAILED], minlength=n) > 0
     requests = np.bincount(table.session[rows], minlength=n)
     whole = ~failed & (table.status[last] == OK) & (requests >= _planned(table, n))
-    parts = _critical_path(table, last, n)
+    parts, critical = _critical_path(table, last, n)
     return SessionTable(
         n=n,
         index=_indices(table.names["session"], arrival),
@@ -99,6 +101,7 @@ def session_table(table: RecordTable) -> SessionTable:
         **parts,
         **{f"{kind}_tokens": _tokens(table, kind, n) for kind in _TOKENS},
         joins=join_table(table),
+        critical=critical,
     )
 
 
@@ -155,14 +158,19 @@ def last_parent(table: RecordTable) -> Codes:
     return parent
 
 
-def _critical_path(table: RecordTable, last: NDArray[np.intp], n: int) -> dict[str, Floats]:
-    """Walk back from each session's last finisher through the dependency that finished last, all at once."""
+def _critical_path(table: RecordTable, last: NDArray[np.intp], n: int) -> tuple[dict[str, Floats], Bools]:
+    """Walk back from each session's last finisher through the dependency that finished last, all at once.
+
+    The parts of each session's path, and which records lie on one.
+    """
     parts = {name: np.zeros(n) for name in _PARTS}
+    critical = np.zeros(table.n, dtype=np.bool_)
     parent = last_parent(table)
     chain = np.arange(n)
     row: NDArray[Any] = last
     while len(row):
         before = parent[row]
+        critical[row] = True
         start, end, sent = table.intended_ns[row], table.end_ns[row], table.sent_ns[row]
         token = table.first_token_ns[row]
         sent = np.where(sent == UNKNOWN, end, sent)
@@ -174,7 +182,7 @@ def _critical_path(table: RecordTable, last: NDArray[np.intp], n: int) -> dict[s
         parts["prefill"][chain] += (token - sent) * 1e-9
         parts["decode"][chain] += (end - token) * 1e-9
         chain, row = chain[before >= 0], before[before >= 0]
-    return parts
+    return parts, critical
 
 
 def _tokens(table: RecordTable, kind: str, n: int) -> Floats:

@@ -218,11 +218,13 @@ class KindFigures(msgspec.Struct, kw_only=True):
 
 
 class SessionFigures(msgspec.Struct, kw_only=True):
-    """`kinds` only where there are several."""
+    """`straggler_share` is the part of the critical paths by which slowest branches outlasted the median ones; `kinds`
+    only where there are several."""
 
     prefix_reuse: PrefixReuse = msgspec.field(default_factory=PrefixReuse)
     amplification: Amplification = msgspec.field(default_factory=Amplification)
     joins: list[JoinFigures] = []
+    straggler_share: float | None = None
     kinds: list[KindFigures] = []
     slowdown: Slowdown = msgspec.field(default_factory=Slowdown)
 

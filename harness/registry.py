@@ -32,6 +32,7 @@ _EXTRAS = {
     "pyarrow": "parquet",
     "duckdb": "parquet",
     "ray": "ray",
+    "resvg_py": "png",
     "tokenizers": "tokenizers",
 }
 

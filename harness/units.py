@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 NS_PER_S = 1_000_000_000
 
@@ -19,6 +20,7 @@ _COUNT_RE = re.compile(rf"^{_NUMBER}\s*([kKMG]?)$")
 _SCALE = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
+_BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def parse_duration(value: str | int | float) -> float:
@@ -160,3 +162,11 @@ def format_money(amount: float | None, currency: str = "USD", digits: int = 3) -
     symbol = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}.get(currency)
     text = _significant(amount, digits)
     return f"{symbol}{text}" if symbol else f"{text} {currency}"
+
+
+def sparkline(values: Sequence[float | None]) -> str:
+    """One block a value, from 0 to the largest, and a space for what is not known; nothing where all is 0."""
+    most = max((value for value in values if value is not None), default=0.0)
+    if most <= 0:
+        return ""
+    return "".join(" " if value is None else _BLOCKS[round(value / most * (len(_BLOCKS) - 1))] for value in values)

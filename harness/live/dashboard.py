@@ -11,7 +11,7 @@ from rich.text import Text
 from harness.live import told
 from harness.live.moment import Limit, Moment, moment
 from harness.live.progress import Progress
-from harness.units import format_share
+from harness.units import format_share, sparkline
 
 _BAR = 56
 _SPARK = 20
@@ -64,7 +64,7 @@ def draw(now: Moment, width: int = 100) -> list[Text]:
         figures = "".join(f"{figure:>9}" for figure in (row.now, row.p50, row.p95))
         held = [_limit(limit, limit.text) for limit in now.limits if limit.metric == row.metric]
         lines += _flow(f"{row.metric:8}{figures}    ", held, width, between=" " * 4)
-    lines.append(Text(f" {'out':8}{' · '.join(now.rates)}  {told.sparkline(now.spark[-_SPARK:])}"))
+    lines.append(Text(f" {'out':8}{' · '.join(now.rates)}  {sparkline(now.spark[-_SPARK:])}"))
     if now.engine:
         lines += _flow(f"{'engine':8}", [Text(part) for part in now.engine], width)
     client = [Text(f"! {part}" if now.strained and not place else part) for place, part in enumerate(now.client)]

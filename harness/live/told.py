@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
 
 from harness.records.snapshot import Health, Snapshot
 from harness.units import NS_PER_S, THIN, format_duration, format_share
 
 _UNTOLD = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-_BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def clock(t_ns: int | float) -> str:
@@ -33,14 +31,6 @@ def errors(snapshot: Snapshot, most: int = 3) -> str:
     if len(ranked) > most:
         named.append("…")
     return whole(snapshot.requests_failed) + (f" ({', '.join(named)})" if named else "")
-
-
-def sparkline(values: Sequence[float]) -> str:
-    """One block a value, from 0 to the largest."""
-    most = max(values, default=0.0)
-    if most <= 0:
-        return ""
-    return "".join(_BLOCKS[round(value / most * (len(_BLOCKS) - 1))] for value in values)
 
 
 def client(health: Health, ceiling_share: float | None = None) -> tuple[bool, tuple[str, ...]]:

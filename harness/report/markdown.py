@@ -6,11 +6,17 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from harness.report.analysed import story_of
+from harness.report.charts import over_time
+from harness.report.figures import amount
 from harness.report.markup import escape
 from harness.report.story import QUANTITIES, Line, Story
+from harness.units import sparkline
 
 if TYPE_CHECKING:
     from harness.metrics.analysis import Analysis
+
+_BINS = 24
+_SPARKS = (("ttft p50", "ttft_p50", "s"), ("output", "output_tokens_per_s", "tok/s"))
 
 
 class MarkdownReport:
@@ -19,12 +25,31 @@ class MarkdownReport:
     name = "md"
     extension = "md"
 
+    def __init__(self, picture: str = "") -> None:
+        self._picture = picture
+
+    def illustrated(self, picture: str) -> MarkdownReport:
+        """The same with a picture of the run, by its path from the text. Many pages, GitHub's among them, strip a
+        drawing that stands in the text itself."""
+        return MarkdownReport(picture)
+
     def render(self, analysis: Analysis) -> str:
         """The whole text."""
-        return "\n".join(_tell(story_of(analysis))).rstrip() + "\n"
+        return "\n".join(_tell(story_of(analysis), self._picture, _over_time(analysis))).rstrip() + "\n"
 
 
-def _tell(story: Story) -> Iterator[str]:
+def _over_time(analysis: Analysis) -> Iterator[str]:
+    """Sparklines of letters, which every page shows."""
+    data = over_time(analysis, _BINS)
+    for title, name, unit in _SPARKS if data is not None else ():
+        assert data is not None
+        values = data["series"][name]
+        if drawn := sparkline(values):
+            most = max(value for value in values if value is not None)
+            yield f"{title} `{drawn}` to {amount(most, unit)}"
+
+
+def _tell(story: Story, picture: str, sparks: Iterable[str]) -> Iterator[str]:
     verdict = f"{story.verdict.mark} {story.verdict.text}"
     if story.slo_verdict:
         verdict += f" · {story.slo_verdict.mark} {story.slo_verdict.text}"
@@ -33,6 +58,8 @@ def _tell(story: Story) -> Iterator[str]:
         yield from (f"> **{line.mark} {escape(line.text)}**", "")
     yield "  \n".join(escape(part) for part in (story.target, story.asked, story.requests) if part)
     yield ""
+    if picture:
+        yield from (f"![{escape(story.name)}: {escape(verdict)}](<{picture}>)", "")
     yield from _rows(story)
     if story.slo:
         yield from (*_list(story.slo), "")
@@ -40,6 +67,7 @@ def _tell(story: Story) -> Iterator[str]:
     told |= {"Energy": story.energy, "Wire": story.wire}
     told["Session time"] = " · ".join(f"{name} {share:.0%}" for name, share in story.time_shares)
     yield from (f"- **{name}**: {escape(text)}" for name, text in told.items() if text)
+    yield from (f"- **Over time**: {text}" for text in [" · ".join(sparks)] if text)
     yield ""
     for title, lines in (("Errors", story.errors), ("What to know", story.findings)):
         if lines:

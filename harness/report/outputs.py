@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.metrics.analysis import Analysis
 
 STDOUT = "-"
+_PICTURES = ("svg", "png")
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Outputs:
         for path in paths:
             if paths.count(path) > 1:
                 raise UsageError(f"two reports would be written to {path}", remedy="give each a path of its own")
-        return cls(outputs)
+        return cls(tuple(_illustrated(output, outputs) for output in outputs))
 
     def write(self, analysis: Analysis) -> None:
         """Write all of them."""
@@ -96,6 +97,16 @@ def _output(text: str) -> Output:
 def is_url(path: str) -> bool:
     """Whether a place is a service's and no file's."""
     return path.startswith(("http://", "https://"))
+
+
+def _illustrated(output: Output, all_of_them: tuple[Output, ...]) -> Output:
+    """A report that can show a picture shows the one that is written in the same go."""
+    illustrate = getattr(output.report, "illustrated", None)
+    pictures = [other.path for other in all_of_them if other.report.extension in _PICTURES and other.path != STDOUT]
+    if illustrate is None or output.path == STDOUT or not pictures:
+        return output
+    path = os.path.relpath(pictures[0], Path(output.path).parent)
+    return Output(illustrate(Path(path).as_posix()), output.path)
 
 
 def check_writable(path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from harness import registry
+from harness.errors import UsageError
 from harness.judge.evaluate import evaluate
 from harness.metrics.analysis import Analysis
 from harness.metrics.summary import to_json
@@ -21,7 +22,7 @@ from harness.report.protocol import GROUP, Report
 
 MS = 1_000_000
 CASES = ("good", "failed", "empty", "cut")
-BINARY = ("parquet",)
+BINARY = ("parquet", "png")
 HOSTILE = "<script>\x1b[2J|`"
 
 
@@ -68,10 +69,21 @@ def analysis(request: pytest.FixtureRequest, tmp_path: Path) -> Analysis:
     return _run(tmp_path, request.param)
 
 
+def _needs_a_font() -> None:
+    from harness.report import png
+
+    try:
+        png._font()
+    except UsageError:
+        pytest.skip("WITHOUT a font: install one (Debian: apt install fonts-dejavu-core)")
+
+
 @pytest.fixture(params=registry.names(GROUP))
 def report(request: pytest.FixtureRequest) -> Report:
     made: Report = registry.load(GROUP, request.param)()
     assert made.name == request.param
+    if made.name == "png":
+        _needs_a_font()
     return made
 
 

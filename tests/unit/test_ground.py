@@ -229,3 +229,9 @@ def test_quickstart_travels_with_the_package() -> None:
     assert assets.find("quickstart.yaml") is not None
     assert assets.find("no-such.yaml") is None
     assert assets.root().is_dir()
+
+
+def test_sparklines() -> None:
+    assert units.sparkline([0, 5, 10]) == "▁▅█"
+    assert units.sparkline([0, None, 10]) == "▁ █"
+    assert units.sparkline([0, 0]) == "" == units.sparkline([]) == units.sparkline([None])

@@ -212,9 +212,7 @@ def test_hostile_names_lose_their_escape_codes(progress: Progress) -> None:
     assert "\x1b" not in line(progress)
 
 
-def test_sparklines_and_clocks() -> None:
-    assert told.sparkline([0, 5, 10]) == "▁▅█"
-    assert told.sparkline([0, 0]) == "" == told.sparkline([])
+def test_clocks() -> None:
     assert told.clock(3723 * NS_PER_S) == "1:02:03"
 
 

@@ -91,8 +91,7 @@ def _head(detail: SessionDetail) -> Iterator[str]:
         for name, seconds in shares.items()
         if path.total_s > 0 and seconds > 0
     ]
-    steps = count(len(path.nodes), "request")
-    yield f"critical path {format_duration(path.total_s)}, {steps}: {' · '.join(split)}"
+    yield f"critical path {format_duration(path.total_s)}: {' · '.join(split)}"
 
 
 def _rows(detail: SessionDetail) -> Iterator[Line]:

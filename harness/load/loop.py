@@ -27,8 +27,9 @@ READ = 1  # EPOLLIN, and EVENT_READ
 WRITE = 4  # EPOLLOUT
 
 _PRECISE_S = 0.002
-_CHORE_DUE_S = 0.001
-_LONG_QUEUE = 2048  # chores
+_SHARE = 0.1  # of a busy loop's time that goes to chores, against the rest of its time
+_MOST_SHARE = 4.0  # where their queue grows
+_LONG_QUEUE = 16
 _clock = time.monotonic
 
 
@@ -39,22 +40,30 @@ class _Hot:
         self.handlers: dict[int, Handler] = {}
         self.chores: deque[Chore] = deque()
         self.woken = False
-        self._chore_at = 0.0
+        self.soon: deque[Callable[[], None]] = deque()
+        self._chored = 0.0  # when chores had their last turn
+        self._credit = 0.0  # time they may take now; what they took too much is below zero
 
     def some_chores(self, now: float, *, idle: bool) -> None:
-        """A slice of the first chore while the loop is idle. A loop that never idles does one every millisecond: reads
-        go first, so that no two events of a stream pile up in one. Only a very long queue, which costs memory, is
-        worked off faster."""
+        """A slice of the first chore while the loop is idle. A loop that never idles gives them a share of its time,
+        no more: reads go first, so that no two events of a stream pile up in one. A queue longer than all open
+        connections could have filled at once costs memory: the longer it is, the larger its share."""
         chores = self.chores
-        slices = 1 if idle or now - self._chore_at > _CHORE_DUE_S else 0
-        slices += len(chores) // _LONG_QUEUE
-        if slices:
-            self._chore_at = now
-        for _ in range(slices):
+        if idle:
+            credit = 1e-9
+        else:
+            pressure = len(chores) / (_LONG_QUEUE + len(self.handlers))
+            credit = self._credit + (now - self._chored) * min(_MOST_SHARE, _SHARE * (1 + pressure * pressure))
+        while credit > 0:
             if not chores[0]():  # it stays first until it says that it is done
                 chores.popleft()
                 if not chores:
                     break
+            done = _clock()
+            credit -= done - now
+            now = done
+        self._credit = min(credit, 0.0)
+        self._chored = now
 
 
 class EpollSelector(_Hot, selectors.EpollSelector):
@@ -77,12 +86,12 @@ class EpollSelector(_Hot, selectors.EpollSelector):
         self._epoll.unregister(fd)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        poll, hot, chores = self._epoll.poll, self.handlers, self.chores
+        poll, hot, chores, soon = self._epoll.poll, self.handlers, self.chores, self.soon
         now = _clock()
         deadline = None if timeout is None else now + timeout
         self.woken = False
         while True:
-            events = poll(0.0 if chores else self._wait(deadline, now), 512)
+            events = poll(0.0 if chores or soon else self._wait(deadline, now), 128)
             cold: list[tuple[int, int]] = []
             for fd, mask in events:
                 handler = hot.get(fd)
@@ -90,6 +99,9 @@ class EpollSelector(_Hot, selectors.EpollSelector):
                     handler(mask)
                 else:
                     cold.append((fd, mask))
+            if soon:
+                for _ in range(min(len(soon), 16)):
+                    soon.popleft()()
             now = _clock()
             if chores:
                 self.some_chores(now, idle=not events)

@@ -21,7 +21,7 @@ def compare(
         bool, typer.Option("--force", help="Compare runs of different loads too, with a warning.")
     ] = False,
     table: Annotated[
-        bool, typer.Option("--table", help="Only speed, memory and money of each run, of any loads: nothing is held.")
+        bool, typer.Option("--table", help="Only tell speed, memory and money of each run, whatever their loads.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document; the same as --format json.")] = False,
 ) -> None:

@@ -22,7 +22,7 @@ def record(
 ) -> None:
     """Record what an agent asks its model, as a trace for `workload: {kind: replay}`.
 
-    harness record --target http://127.0.0.1:8000/v1 --out trace.jsonl
+    Example: harness record --target http://127.0.0.1:8000/v1 --out trace.jsonl
 
     Then give the agent the URL that is printed instead of the target's. Ctrl-C ends the recording.
     """

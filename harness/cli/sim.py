@@ -60,6 +60,7 @@ def sim(
 ) -> None:
     """Serve a simulated inference engine: real HTTP, OpenAI dialect, continuous batching, known timing.
 
+    \b
     An engine:     harness sim --profile h100-vllm-8b
     A fixed pace:  harness sim --ttft 30ms --itl 2ms --truth truth.jsonl
     With faults:   harness sim --truncate 1% --stall @3,7 --stall-for 2s

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from harness.records.folder import RunFolder
     from harness.report.outputs import Outputs
 
-_FILES = ("html", "parquet")  # not for the eye at a shell
+_FILES = ("html", "parquet", "png")  # not for the eye at a shell
 
 
 def report(
@@ -44,7 +44,7 @@ def report(
 
     With --session one session is drawn as a timeline: harness report results/... --session slowest
 
-    Without -O, one text format goes to standard output; html, parquet, and each of several formats go to the run's
+    Without -O, one text format goes to standard output; html, parquet, png, and each of several formats go to the run's
     folder as report.<extension>. With -O and several formats the path must hold {ext}, as in -O out/run.{ext}.
     pushgateway is pushed to the URL of a gateway: -O http://HOST:9091.
     """
@@ -107,7 +107,7 @@ def _tell_session(folder: RunFolder, name: str, format: str, output: str | None)
     if format == "terminal" and output is None:
         show(detail)
     else:
-        tell(detail, {"terminal": timeline}, format, output)
+        tell(detail, {"terminal": timeline}, format, output, out=sys.stdout)
 
 
 def _outputs(names: list[str], output: str | None, folder: RunFolder) -> Outputs | None:

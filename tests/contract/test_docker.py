@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -20,6 +19,7 @@ from harness.live.exporter import Exporter
 from harness.live.progress import Goal
 from harness.records.snapshot import Health, Snapshot
 from harness.telemetry.aliases import COUNTERS, GAUGES, HISTOGRAMS, SHARES
+from tests.lab_tools import VENV, compose_schema, find
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
@@ -35,10 +35,9 @@ def queries() -> list[str]:
 
 
 def tool(name: str) -> str:
-    """Where it is installed: in the PATH, or beside this Python."""
-    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+    found = find(name)
     if found is None:
-        pytest.skip(f"WITHOUT {name}: it is not installed")
+        pytest.skip(f"WITHOUT {name}: it is not installed; make lab-tools gets what can be had")
     return found
 
 
@@ -145,6 +144,20 @@ def test_compose_parses(profile: str) -> None:
     command = [tool("docker-compose"), "-f", DOCKER / "compose.yaml", "--profile", profile, "config", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_compose_fits_its_schema() -> None:
+    schema = compose_schema()
+    if schema is None:
+        pytest.skip("WITHOUT the schema of compose: make lab-tools gets it")
+    text = re.sub(r"\$\{\w+(?::-([^}]*))?\}", r"\1", (DOCKER / "compose.yaml").read_text(encoding="utf-8"))
+    check = "import json, sys, jsonschema; jsonschema.validate(*(json.load(open(path)) for path in sys.argv[1:]))"
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(yaml.safe_load(text), file)
+        file.flush()
+        command = [VENV / "bin/python", "-c", check, file.name, schema]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_the_dockerfile_has_no_lint() -> None:

@@ -4,8 +4,6 @@ scrapes both and answers the dashboard's own queries."""
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,14 +19,16 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.lab_tools import find
+
 ROOT = Path(__file__).resolve().parents[2]
 IDLE = ("harness_request_errors_total",)  # no request fails here
 
 
 def prometheus() -> str:
-    found = os.environ.get("PROMETHEUS") or shutil.which("prometheus")
+    found = find("prometheus")
     if found is None:
-        pytest.skip("WITHOUT prometheus: install it (Debian: apt install prometheus), or name it in $PROMETHEUS")
+        pytest.skip("WITHOUT prometheus: make lab-tools gets it from Debian; or name it in $PROMETHEUS")
     return found
 
 

@@ -9,7 +9,7 @@ DEV  := $(VENV)/installed-dev
 CORE := $(VENV)/installed-core
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm lint bench docs-check engines lab clean
+.PHONY: help demo test test-vllm test-ray lint bench docs-check engines lab lab-tools clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,14 +24,22 @@ test: $(DEV) ## Build the engines (a few minutes, once) and run all tests; 90 % 
 	  3) echo "make: WITHOUT REAL ENGINES: their tests will be skipped";; \
 	  *) exit $$code;; \
 	esac; \
-	echo "make: without the tests of vLLM: make test-vllm installs it and runs them"; \
-	$(BIN)/pytest -m "not vllm" --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+	echo "make: without the tests of vLLM and of Ray: make test-vllm and make test-ray install and run them"; \
+	$(BIN)/pytest -m "not vllm and not ray" --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
 
 test-vllm: $(DEV) ## Install vLLM for CPU apart (2.5 GB, once) and run its tests
 	@code=0; $(BIN)/python tests/engines/install_vllm.py || code=$$?; \
 	case $$code in \
 	  0) HARNESS_REQUIRE_VLLM=1 $(BIN)/pytest -m vllm -s tests/engines $(ARGS);; \
 	  3) echo "make: WITHOUT vLLM: its tests are left out";; \
+	  *) exit $$code;; \
+	esac
+
+test-ray: $(DEV) ## Install Ray apart (400 MB, once) and run its tests on a cluster of three nodes on this machine
+	@code=0; python=$$($(BIN)/python tests/ray/install_ray.py) || code=$$?; \
+	case $$code in \
+	  0) HARNESS_REQUIRE_RAY=1 $$python -m pytest -m ray tests/ray $(ARGS);; \
+	  3) echo "make: WITHOUT Ray: its tests are left out";; \
 	  *) exit $$code;; \
 	esac
 
@@ -49,6 +57,9 @@ docs-check: $(DEV) ## Links, commands and configs that the documents show
 
 engines: $(DEV) ## Only build the engines
 	$(BIN)/python tests/engines/build.py all
+
+lab-tools: $(DEV) ## Get Prometheus and the parsers that the tests of the lab use (300 MB, once); what cannot be had is named
+	@$(BIN)/python tests/lab_tools.py || test $$? -eq 3
 
 lab: ## The simulated engine and a run, in containers (docs/labs.md)
 	docker compose -f docker/compose.yaml --profile $(or $(PROFILE),sim) up --build --exit-code-from run-$(or $(PROFILE),sim)

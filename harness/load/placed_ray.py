@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import sys
+from contextlib import ExitStack, redirect_stdout
 from typing import Any
 
 from harness.clock import now_ns
@@ -19,6 +22,14 @@ from harness.units import format_duration
 
 _PINGS = 24
 _PING_S = 10.0
+_KNOCK_S = 5.0
+
+
+def _knock(address: str) -> None:
+    """Ray itself would try for minutes where nothing listens. Raises OSError."""
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
 
 
 class RayPlacement:
@@ -36,12 +47,16 @@ class RayPlacement:
         self._seats: list[RaySeat] = []
         self._group: Any = None
         self._before: dict[str, tuple[int, int]] = {}  # node -> (offset, error) of its clock before the load
+        self._quiet = ExitStack()  # what Ray prints from threads of its own must not get into a report on stdout
+        self._quiet.enter_context(redirect_stdout(sys.stderr))
         self._ours = not ray.is_initialized()
         if self._ours:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             try:
+                _knock(cluster.address)
                 ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+                self._quiet.close()
                 said = " ".join(str(error).split())[:200]
                 raise UsageError(
                     f"cannot reach a Ray cluster at {cluster.address}: {said}",
@@ -107,6 +122,7 @@ class RayPlacement:
             self._group = None
         if self._ours:
             self._ray.shutdown()
+        self._quiet.close()
 
     def _by_node(self) -> dict[str, list[RaySeat]]:
         nodes: dict[str, list[RaySeat]] = {}

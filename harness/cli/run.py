@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def run(
     config: Annotated[str, typer.Argument(help="A YAML or JSON file, or the name of a preset such as quickstart.")],
     override: Annotated[
-        list[str] | None, typer.Option("-o", "--override", help="path=value, e.g. load.rate=5/s.")
+        list[str] | None, typer.Option("-o", "--override", help="path=value, e.g. load.rate=5/s; repeatable.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Parent folder of the run's folder.")] = Path("results"),
     workers: Annotated[
@@ -55,7 +55,8 @@ def run(
 
     Example: harness run configs/quickstart.yaml -o load.rate=20/s --report md=summary.md
 
-    Exit codes: 0 passed, 2 wrong config, 3 target unreachable, 4 run invalid, 10 SLO failed, 12 inconclusive.
+    Exit codes: 0 passed, 2 wrong config, 3 target unreachable, 4 run invalid, 10 SLO failed, 12 inconclusive,
+    130 interrupted (what was measured is kept and told).
     """
     if dry_run:
         if shard is not None or start_at is not None:

@@ -15,6 +15,7 @@ from harness.metrics.catalogue import METRICS, SCALARS
 from harness.metrics.summary import Finding, SloResult, Summary
 from harness.report import money, sentences
 from harness.report.figures import Figure, amount, clean, count, figure, interval, whole
+from harness.report.longer import longer, options
 from harness.units import format_share
 
 Tone = Literal["good", "warn", "bad", "plain"]
@@ -272,9 +273,6 @@ def _next(summary: Summary, around: Circumstances) -> list[str]:
     if summary.counts.requests.ok == 0:
         return [f"harness probe {experiment}"]
     if any(result.verdict == "inconclusive" for result in summary.slo):
-        return [f"harness run {experiment} -o load.duration={_longer(summary)}"]
+        load = sentences.section(around.experiment, "load")
+        return [f"harness run {experiment} {options(longer(summary, load))}"]
     return [f"harness run {experiment} --seed {summary.run.seed + 1}"]
-
-
-def _longer(summary: Summary) -> str:
-    return f"{max(60, round(summary.run.duration_s * 4 / 10) * 10)}s"

@@ -150,7 +150,7 @@ def test_the_next_command_helps_with_what_is_missing(summary: Summary) -> None:
     assert tell(summary, around).next_commands == ["harness run results/r1/experiment.yaml --seed 8"]
     assert tell(summary, around).open_report == "harness report results/r1 --format html"
     unsure = changed(summary, slo=[SloResult(expr="ttft.p95 < 1s", verdict="inconclusive")])
-    assert tell(unsure, around).next_commands == ["harness run results/r1/experiment.yaml -o load.duration=260s"]
+    assert tell(unsure, around).next_commands == ["harness run results/r1/experiment.yaml -o load.duration=320s"]
     failed = changed(summary, counts=Counts(requests=RequestCounts(sent=3, failed=3)))
     assert tell(failed, around).next_commands == ["harness probe results/r1/experiment.yaml"]
     assert tell(summary, Circumstances()).next_commands == []

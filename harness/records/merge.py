@@ -18,7 +18,7 @@ from harness.errors import ResultsError, UsageError
 from harness.records.folder import RunFolder
 from harness.records.manifest import Manifest, ShardOf
 from harness.records.reader import open_lines
-from harness.records.telemetry import Line, TelemetryWriter, read_telemetry
+from harness.records.telemetry import Line, TelemetryLog, TelemetryWriter, read_telemetry
 
 
 class _Named(msgspec.Struct):
@@ -112,19 +112,21 @@ def _copy_records(parts: Sequence[_Part], merged: RunFolder) -> None:
 
 def _copy_telemetry(parts: Sequence[_Part], merged: RunFolder) -> None:
     """Each source as the first shard that has it saw it: all of them look at the same engine."""
-    taken: set[str] = set()
-    writer: TelemetryWriter | None = None
-    for part in parts:
-        log = read_telemetry(part.folder.telemetry)
-        lines: list[Line] = [notice for notice in log.notices if notice.source not in taken]
-        lines += [sample for sample in log.samples if sample.source not in taken]
-        lines += [] if log.idle is None or writer is not None else [log.idle]
-        if lines:
-            writer = writer or TelemetryWriter(merged.telemetry)
-            for line in lines:
-                writer.write(line)
-        taken |= {sample.source for sample in log.samples}
-    if writer is not None:
+    logs = [read_telemetry(part.folder.telemetry) for part in parts]
+    owner: dict[str, TelemetryLog] = {}
+    for log in logs:
+        for sample in log.samples:
+            owner.setdefault(sample.source, log)
+    for log in logs:
+        for notice in log.notices:
+            owner.setdefault(notice.source, log)
+    lines: list[Line] = [log.idle for log in logs[:1] if log.idle is not None]
+    lines += [notice for log in logs for notice in log.notices if owner[notice.source] is log]
+    lines += [sample for log in logs for sample in log.samples if owner[sample.source] is log]
+    if lines:
+        writer = TelemetryWriter(merged.telemetry)
+        for line in lines:
+            writer.write(line)
         writer.close()
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from harness.plan import make_plan
 
 pytestmark = pytest.mark.ray
 if os.environ.get("HARNESS_REQUIRE_RAY") == "1":
-    import ray.cluster_utils as _
+    import_module("ray.cluster_utils")
 else:
     pytest.importorskip("ray", reason="Ray is not installed: make test-ray")
 

@@ -44,6 +44,8 @@ def amount(value: float | None, unit: str) -> str:
         return format_duration(value)
     if unit == "share":
         return format_share(value)
+    if unit == "ratio":
+        return f"{format_number(value)} ×"
     if _CURRENCY.match(unit):
         return format_money(value, unit)
     if unit == "count" and value == int(value):

@@ -18,6 +18,7 @@ from harness.report.machines import Part, machine_parts
 from harness.report.money import break_even_rows, cost_rows
 from harness.report.page import page
 from harness.report.story import QUANTITIES, Story
+from harness.report.tasks import JOIN_HEAD, KIND_HEAD
 from harness.report.waterfall import LABEL, ROW, WIDTH, waterfalls
 from harness.units import format_duration, format_number
 
@@ -48,6 +49,8 @@ class HtmlReport:
             story=story,
             summary=analysis.summary,
             quantities=QUANTITIES,
+            join_head=JOIN_HEAD,
+            kind_head=KIND_HEAD,
             grave=[line for line in story.findings if line.tone in ("bad", "warn")][:_GRAVE],
             **_tables(analysis),
             **_sessions(analysis),

@@ -10,6 +10,7 @@ from harness.report.charts import over_time
 from harness.report.figures import amount
 from harness.report.markup import escape
 from harness.report.story import QUANTITIES, Line, Story
+from harness.report.tasks import JOIN_HEAD, KIND_HEAD
 from harness.units import sparkline
 
 if TYPE_CHECKING:
@@ -65,10 +66,15 @@ def _tell(story: Story, picture: str, sparks: Iterable[str]) -> Iterator[str]:
         yield from (*_list(story.slo), "")
     told = {"Throughput": story.throughput, "Cost": story.cost, "Break-even": story.break_even}
     told |= {"Energy": story.energy, "Wire": story.wire}
-    told["Session time"] = " · ".join(f"{name} {share:.0%}" for name, share in story.time_shares)
+    noun, tasks = story.tasks.noun, story.tasks
+    told |= {f"A {noun} takes": tasks.takes, "Prefix reuse": tasks.reuse, "session.slowdown": tasks.slowdown}
+    told[f"Where a {noun}'s time went"] = " · ".join(f"{name} {share:.0%}" for name, share in story.time_shares)
+    told["Stragglers"] = f"{tasks.stragglers} of that time" if tasks.stragglers else ""
     yield from (f"- **{name}**: {escape(text)}" for name, text in told.items() if text)
     yield from (f"- **Over time**: {text}" for text in [" · ".join(sparks)] if text)
     yield ""
+    yield from _table("Joins", JOIN_HEAD, tasks.join_rows)
+    yield from _table("Kinds", KIND_HEAD, tasks.kind_rows)
     for title, lines in (("Errors", story.errors), ("What to know", story.findings)):
         if lines:
             yield from (f"### {title}", "", *_list(lines), "")
@@ -86,6 +92,13 @@ def _rows(story: Story) -> Iterator[str]:
         )
         yield f"| {escape(row.key)} | {row.n} | {' | '.join(escape(cell) for cell in cells)} |"
     yield from ("", "± is half the 95 % interval.", "")
+
+
+def _table(title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """A table under a heading; nothing where it has no rows."""
+    lines = [f"| {' | '.join(map(escape, row))} |" for row in rows]
+    if lines:
+        yield from (f"### {title}", "", f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}", *lines, "")
 
 
 def _list(lines: Iterable[Line]) -> Iterator[str]:

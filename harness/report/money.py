@@ -11,16 +11,17 @@ Rows = list[tuple[str, str]]
 _BASIS = {"gpu_hour": "rented", "owned": "owned", "price": "by price list"}
 
 
-def cost(cost: CostFigures | None) -> str:
-    """What tokens and sessions cost, and on which basis; nothing where no price is known."""
+def cost(cost: CostFigures | None, noun: str = "session") -> str:
+    """What tokens and sessions cost, and on which basis; nothing where no price is known. `noun` is what a session is
+    called."""
     if cost is None or cost.total is None:
         return ""
     told = (
         (cost.per_1m_tokens, "per 1M tokens"),
         (cost.per_1m_input_tokens, "per 1M in"),
         (cost.per_1m_output_tokens, "per 1M out"),
-        (cost.per_good_session, "per good session"),
-        (cost.per_session if cost.per_good_session is None else None, "per session"),
+        (cost.per_good_session, f"per good {noun}"),
+        (cost.per_session if cost.per_good_session is None else None, f"per {noun}"),
     )
     parts = [f"{_money(value, cost)} {what}" for value, what in told if value is not None]
     half = cost.at_utilisation.get("50")

@@ -35,13 +35,13 @@ def target(summary: Summary) -> str:
     return " · ".join(clean(part, 60) for part in (engine, told.model, told.url) if part)
 
 
-def asked(summary: Summary, experiment: Mapping[str, Any]) -> str:
-    """`118 sessions (map_reduce, width 8), closed load: 32 at once, 60.0 s measured`."""
+def asked(summary: Summary, experiment: Mapping[str, Any], noun: str = "session") -> str:
+    """`118 tasks (map_reduce, width 8), closed load: 32 at once, 60.0 s measured`."""
     sessions = summary.counts.sessions
     workload, load = section(experiment, "workload"), section(experiment, "load")
-    text = count(sessions.finished + sessions.failed, "session")
+    text = count(sessions.finished + sessions.failed, noun)
     if workload:
-        kind = [str(workload.get("kind", ""))]
+        kind = [_kind(workload)]
         kind += [f"{key} {workload[key]}" for key in _SIZES if _plain(workload.get(key))]
         text += f" ({clean(', '.join(kind), 60)})"
     parts = [text]
@@ -54,6 +54,15 @@ def asked(summary: Summary, experiment: Mapping[str, Any]) -> str:
     if summary.run.window_s:
         parts.append(f"{format_duration(summary.run.window_s)} measured")
     return ", ".join(parts)
+
+
+def _kind(workload: Mapping[str, Any]) -> str:
+    """`map_reduce`; `mix of chat, orchestrator`."""
+    kind, items = str(workload.get("kind", "")), workload.get("of")
+    if not isinstance(items, list):
+        return kind
+    names = [str(item.get("kind", "")) for item in items if isinstance(item, Mapping)]
+    return f"{kind} of {', '.join(dict.fromkeys(names))}"
 
 
 def _plain(value: object) -> bool:
@@ -79,14 +88,14 @@ def rates(summary: Summary) -> list[tuple[str, Figure]]:
     return told
 
 
-def throughput(summary: Summary) -> str:
-    """The rates in a line; where there is goodput, it stands for all sessions."""
+def throughput(summary: Summary, noun: str = "session") -> str:
+    """The rates in a line; where there is goodput, it stands for all sessions. `noun` is what these are called."""
     hidden = {"good requests/s", "offered sessions/s", "achieved sessions/s"}
     if summary.rates.goodput_sessions_per_hour is not None:
         hidden.add("sessions/h")
     bare = {"tok/s total", "requests/s"}
     parts = [
-        f"{told.text} {told.spread if words not in bare else ''}".strip() + f" {words}"
+        f"{told.text} {told.spread if words not in bare else ''}".strip() + f" {words.replace('session', noun)}"
         for words, told in rates(summary)
         if words not in hidden
     ]

@@ -16,6 +16,7 @@ from harness.metrics.summary import Finding, SloResult, Summary
 from harness.report import money, sentences
 from harness.report.figures import Figure, amount, clean, count, figure, interval, whole
 from harness.report.longer import longer, options
+from harness.report.tasks import Tasks, tasks
 from harness.units import format_share
 
 Tone = Literal["good", "warn", "bad", "plain"]
@@ -79,6 +80,7 @@ class Story:
     wire: str = ""
     open_report: str = ""
     next_commands: list[str] = field(default_factory=list)
+    tasks: Tasks = field(default_factory=Tasks)
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Circumstances:
 
 def tell(summary: Summary, around: Circumstances) -> Story:
     """The story of a run."""
+    told = tasks(summary, sentences.section(around.experiment, "workload"))
     load = sentences.section(around.experiment, "load")
     open_load = load.get("rate") is not None or (not load and "ttft_intended" in summary.metrics)
     return Story(
@@ -106,13 +109,13 @@ def tell(summary: Summary, around: Circumstances) -> Story:
         warnings=_warnings(summary, around),
         slo=[_slo_line(result, summary) for result in (*summary.slo, *summary.gate)],
         target=sentences.target(summary),
-        asked=sentences.asked(summary, around.experiment),
+        asked=sentences.asked(summary, around.experiment, told.noun),
         requests=sentences.requests(summary),
         rows=_rows(summary, open_load),
         time_shares=around.time_shares,
         rates=sentences.rates(summary),
-        throughput=sentences.throughput(summary),
-        cost=money.cost(summary.cost),
+        throughput=sentences.throughput(summary, told.noun),
+        cost=money.cost(summary.cost, told.noun),
         break_even=money.break_even(summary.cost),
         wire=money.wire(summary),
         energy=sentences.energy(summary),
@@ -123,7 +126,8 @@ def tell(summary: Summary, around: Circumstances) -> Story:
         estimated=summary.tokens.source == "estimate",
         open_load=open_load,
         open_report=_open(around),
-        next_commands=_next(summary, around),
+        next_commands=_next(summary, around, told),
+        tasks=told,
     )
 
 
@@ -211,13 +215,14 @@ def _unit(expr: str, summary: Summary) -> str:
 
 
 def _rows(summary: Summary, open_load: bool) -> list[Row]:
-    """At most five metrics: what the user feels first."""
+    """At most six metrics: what the user feels first."""
     metrics = summary.metrics
     several = metrics.get("session.requests")
     session = ["session.makespan"] if several and (several.mean or 0) > 1 else []
     keys = [*session, "ttft", "tpot"] if session else ["ttft", "tpot", "e2e"]
     if open_load:
         keys = ["ttft_intended", "e2e_intended", *session, "ttft", "tpot"]
+    keys.append("session.slowdown")
     return [
         Row(key, metrics[key].n, {name: figure(metrics[key], name) for name in QUANTITIES})
         for key in keys
@@ -265,7 +270,7 @@ def _open(around: Circumstances) -> str:
     return f"open {around.place}/report.html" if around.has_html else f"harness report {around.place} --format html"
 
 
-def _next(summary: Summary, around: Circumstances) -> list[str]:
+def _next(summary: Summary, around: Circumstances, told: Tasks) -> list[str]:
     """What to run next: something that helps with what this run lacks."""
     if not around.experiment or not around.place:
         return []
@@ -275,4 +280,5 @@ def _next(summary: Summary, around: Circumstances) -> list[str]:
     if any(result.verdict == "inconclusive" for result in summary.slo):
         load = sentences.section(around.experiment, "load")
         return [f"harness run {experiment} {options(longer(summary, load))}"]
-    return [f"harness run {experiment} --seed {summary.run.seed + 1}"]
+    again = f"harness run {experiment} --seed {summary.run.seed + 1}"
+    return [f"harness report {around.place} --session slowest", again] if told.joins else [again]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 WIDTH = 100
 HEIGHT = 30
 
+_MOST_JOINS, _MOST_KINDS = 2, 4  # lines; all of them stand in Markdown and HTML
 _COLUMNS = (18, 16, 16)  # metric, p50, p95; the last column takes the rest
 _STYLES: dict[Tone, str] = {"good": "green", "warn": "yellow", "bad": "red", "plain": ""}
 
@@ -108,19 +109,36 @@ def _missing(row: Row) -> str:
 
 
 def _figures(story: Story) -> list[Spans]:
-    lines: list[Spans] = []
-    if story.time_shares:
-        most = max(share for _, share in story.time_shares) or 1.0
-        bars = [
-            f"{name} {share:.0%}".replace("%", " %") + f" {'▇' * round(share / most * 8)}"
-            for name, share in story.time_shares
-        ]
-        lines.append([(_cut(f" session time  {'  '.join(bar.rstrip() for bar in bars)}", WIDTH), "plain")])
-    told = {"throughput": story.throughput, "cost": story.cost, "break-even": story.break_even, "energy": story.energy}
-    for name, text in told.items():
+    tasks = story.tasks
+    lines: list[Spans] = [[(text, "plain")] for text in _time(story)]
+    told = [(f"a {tasks.noun} takes", tasks.takes), ("prefix reuse", tasks.reuse)]
+    told += [("joins" if not number else "", text) for number, text in enumerate(tasks.joins[:_MOST_JOINS])]
+    told += tasks.kinds[:_MOST_KINDS]
+    if tasks.noun == "task":
+        told.append(("slowdown", tasks.slowdown))
+    told += [("throughput", story.throughput), ("cost", story.cost), ("break-even", story.break_even)]
+    told.append(("energy", story.energy))
+    for name, text in told:
         if text:
-            lines += [[(part, "plain")] for part in _hang(f" {name:<13} ", text)]
+            lines += [[(part, "plain")] for part in _hang(f" {_cut(name, 15):<15} ", text)]
     return lines
+
+
+def _time(story: Story) -> list[str]:
+    """Where the time of the sessions went: two lines where one is too narrow."""
+    if not story.time_shares:
+        return []
+    most = max(share for _, share in story.time_shares) or 1.0
+    bars = [
+        f"{name} {share:.0%}".replace("%", " %") + f" {'▇' * round(share / most * 8)}"
+        for name, share in story.time_shares
+    ]
+    if story.tasks.stragglers:
+        bars.append(f"(stragglers {story.tasks.stragglers})")
+    head, told = f" where a {story.tasks.noun}'s time went  ", "  ".join(bar.rstrip() for bar in bars)
+    if len(head) + len(told) <= WIDTH:
+        return [head + told]
+    return [head.rstrip(), _cut(f"   {told}", WIDTH)]
 
 
 def _notes(story: Story, room: int) -> list[Spans]:

@@ -27,7 +27,7 @@ def changed(summary: Summary, **parts: Any) -> Summary:
 
 def test_a_closed_run_in_words(summary: Summary) -> None:
     story = tell(summary, Circumstances(experiment=CLOSED))
-    assert story.asked == "118 sessions (map_reduce, width 8), closed load: 32 at once, 60.0 s measured"
+    assert story.asked == "118 tasks (map_reduce, width 8), closed load: 32 at once, 60.0 s measured"
     assert [row.key for row in story.rows] == ["session.makespan", "ttft", "tpot"]
     assert story.words == "Nothing was found that speaks against these figures."
     assert story.target == "vllm · Llama-3.1-8B · http://gpu-1:8000/v1"

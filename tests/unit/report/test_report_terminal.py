@@ -6,7 +6,18 @@ import pytest
 from rich.console import Console
 
 from harness.metrics.analysis import Analysis
-from harness.metrics.summary import Counts, Finding, MetricStats, RequestCounts, SloResult, Summary, Validity
+from harness.metrics.session_figures import Amplification, JoinFigures, PrefixReuse, Slowdown
+from harness.metrics.summary import (
+    Counts,
+    Finding,
+    KindFigures,
+    MetricStats,
+    RequestCounts,
+    SessionFigures,
+    SloResult,
+    Summary,
+    Validity,
+)
 from harness.report.story import Circumstances, tell
 from harness.report.terminal import HEIGHT, WIDTH, TerminalReport, lay_out
 from harness.units import THIN
@@ -22,17 +33,17 @@ GOLDEN = """\
  ✓ valid · ✓ SLOs 1 of 1 held                                                         agents-on-vllm
 
  vllm · Llama-3.1-8B · http://gpu-1:8000/v1
- 118 sessions (map_reduce, width 8), closed load: 32 at once, 60.0 s measured
+ 118 tasks (map_reduce, width 8), closed load: 32 at once, 60.0 s measured
  1_180 requests · 0 failed
                    p50             p95             p99
  session.makespan  6.10 s ±0.20    9.80 s ±0.60    –  (needs 299, have 118)
  ttft              176 ms ±4       402 ms ±21      588 ms
  tpot              20.1 ms ±0.1    31.4 ms         36.0 ms
- session time  queue+prefill 14 % ▇▇  decode 67 % ▇▇▇▇▇▇▇▇  tools+think 19 % ▇▇
- throughput    4_790 ±90 tok/s out · 61_300 tok/s total · 7_080 good sessions/h
- cost          $0.0412 per 1M tokens · $0.521 per 1M out · $0.00131 per good session  (rented, used
-               100 %; at 50 %: $0.0824 per 1M tokens)
- energy        0.380 J per output token · 1_100 J per session
+ where a task's time went  queue+prefill 14 % ▇▇  decode 67 % ▇▇▇▇▇▇▇▇  tools+think 19 % ▇▇
+ throughput      4_790 ±90 tok/s out · 61_300 tok/s total · 7_080 good tasks/h
+ cost            $0.0412 per 1M tokens · $0.521 per 1M out · $0.00131 per good task  (rented, used
+                 100 %; at 50 %: $0.0824 per 1M tokens)
+ energy          0.380 J per output token · 1_100 J per session
 
  → open results/r1/report.html
  → harness run results/r1/experiment.yaml --seed 8
@@ -160,3 +171,65 @@ def test_colours_are_three_and_only_on_a_terminal(analysis: Analysis, monkeypatc
     assert "\x1b[32m" in coloured
     assert shown() == report.render(analysis)
     assert "\x1b[3" not in shown(force_terminal=True, no_color=True)
+
+
+def test_an_agent_run_tells_what_a_task_takes_reuses_and_waits_for(summary: Summary) -> None:
+    block = SessionFigures(
+        prefix_reuse=PrefixReuse(measured=0.84, ideal=0.88, capture=0.84 / 0.88, requests=900),
+        amplification=Amplification(
+            sessions=118, requests=10, input_tokens=3000, uncached_input_tokens=480, cached_input_tokens=2520
+        ),
+        joins=[
+            JoinFigures(
+                kind="map_reduce",
+                fan_out=64,
+                joins=118,
+                branches=7552,
+                quantile=0.95 ** (1 / 64),
+                each=3.4812,
+                each_ci95=(2.94, 4.08),
+                straggler_p50=0.75,
+                efficiency_p50=0.58,
+            )
+        ],
+        straggler_share=0.06,
+        slowdown=Slowdown(reason="no session was replayed alone: set load.solo"),
+    )
+    lines = text(changed(summary, sessions=block)).replace(THIN, "_").splitlines()
+    assert max(map(len, lines)) <= WIDTH and len(lines) <= HEIGHT
+    told = "\n".join(lines)
+    assert "tools+think 19 % ▇▇  (stragglers 6.0 %)" in told
+    assert " a task takes    10 requests · 480 tokens in, 2_520 more from the cache" in told
+    assert "84.0 % of prompt tokens were cached · 88.0 % could be · 95.5 % captured" in told
+    assert "64 wide: slowest branch 750 ms after the median, efficiency 58 %" in told
+    assert "each branch must meet p99.92: 3.48 s (2.94 … 4.08 s)" in told
+    assert " slowdown        not known: no session was replayed alone: set load.solo" in told
+    assert "harness report results/r1 --session slowest" in told
+
+
+def test_kinds_of_a_mix_are_told_apart(summary: Summary) -> None:
+    kinds = [
+        KindFigures(
+            kind=kind,
+            sessions=number,
+            requests=2 * number,
+            metrics={
+                "ttft": MetricStats(n=90, p50=0.1, p95=0.2),
+                "session.makespan": MetricStats(n=number, p50=1.5),
+            },
+        )
+        for kind, number in (("chat", 90), ("orchestrator", 28))
+    ]
+    mix = {"kind": "mix", "of": [{"kind": "chat", "weight": 3}, {"kind": "orchestrator"}]}
+    around = Circumstances(experiment={"workload": mix, "load": {"concurrency": 32}})
+    told = text(changed(summary, sessions=SessionFigures(kinds=kinds)), around)
+    assert "118 sessions (mix of chat, orchestrator)" in told
+    assert " chat            90 sessions · makespan p50 1.50 s · ttft p50 100 ms p95 200 ms" in told
+    assert " orchestrator    28 sessions" in told
+
+
+def test_reuse_that_the_server_does_not_tell_is_unknown(summary: Summary) -> None:
+    silent = SessionFigures(prefix_reuse=PrefixReuse(ideal=0.8, reason="the server tells no cached tokens"))
+    assert "unknown: the server tells no cached tokens · 80.0 % could be" in text(changed(summary, sessions=silent))
+    nothing = SessionFigures(prefix_reuse=PrefixReuse(ideal=0.01, reason="the server tells no cached tokens"))
+    assert "prefix reuse" not in text(changed(summary, sessions=nothing))

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,7 @@ from harness.backends.protocol import Target
 from harness.backends.served import Served
 from harness.config import BackendConfig
 from harness.config.experiment import Launch
-from harness.errors import UsageError
+from harness.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
     import httpx
@@ -78,6 +79,8 @@ class LlamaCpp(Served):
             alias = ["--alias", named] if named and not {"--alias", "-a"} & set(launch_.args) else []
             return [self._binary(), "--model", "{model}", "--metrics", *alias]
         python = self.params.binary or sys.executable
+        if not self.params.binary and find_spec("llama_cpp") is None:
+            raise MissingExtra("starting llama-cpp-python (backend.launch without backend.binary)", "llamacpp")
         words = [python, "-m", "llama_cpp.server", "--model", "{model}"]
         words += ["--model_alias", named] if named and "--model_alias" not in launch_.args else []
         return words if "--interrupt_requests" in launch_.args else [*words, "--interrupt_requests", "false"]

@@ -149,7 +149,13 @@ def test_llama_server_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         command("llamacpp", {"model": "m.gguf"})
 
 
-def test_llama_cpp_python_command() -> None:
+def test_llama_cpp_python_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.backends.llamacpp.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra) as missing:
+        command("llamacpp", {"model": "m.gguf"}, server="llama-cpp-python")
+    assert "inference-harness[llamacpp]" in (missing.value.remedy or "")
+    assert command("llamacpp", {"model": "m.gguf"}, server="llama-cpp-python", binary="py")[0] == "py"
+    monkeypatch.setattr("harness.backends.llamacpp.find_spec", lambda name: name)
     words = command("llamacpp", {"model": "m.gguf"}, server="llama-cpp-python", model="tiny")
     server = [sys.executable, "-m", "llama_cpp.server", "--model", "m.gguf", "--model_alias", "tiny"]
     assert words == [*server, "--interrupt_requests", "false", *ADDRESS]

@@ -26,7 +26,7 @@ def ab(
     ] = False,
     out: Annotated[Path, typer.Option(help="Parent folder of the test's folder.")] = Path("results"),
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the first pair; default from the base.")] = None,
-    format: Annotated[str, typer.Option("--format", "-f", help="terminal, md or json.")] = "terminal",
+    format: Annotated[str, typer.Option("--format", "-f", help="terminal, md, html or json.")] = "terminal",
     output: Annotated[str | None, typer.Option("-O", "--output", help="Write to this path.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document; the same as --format json.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell how it goes on.")] = False,
@@ -41,9 +41,8 @@ def ab(
     from harness.cli.told import tell
     from harness.config.load import load
     from harness.errors import UsageError
-    from harness.records.folder import write_whole
     from harness.study.ab import ab as test
-    from harness.study.told import ab_markdown, ab_text
+    from harness.study.stored import keep, renderers
     from harness.units import parse_share
 
     try:
@@ -60,6 +59,6 @@ def ab(
         one_at_a_time=one_at_a_time,
         say=(lambda _: None) if quiet else (lambda line: print(f" {line}", file=sys.stderr, flush=True)),
     )
-    write_whole(Path(found.folder) / "ab.md", ab_markdown(found).encode())
-    tell(found, {"terminal": ab_text, "md": ab_markdown}, "json" if json else format, output, out=sys.stdout)
+    keep(found, Path(found.folder))
+    tell(found, renderers(found), "json" if json else format, output, out=sys.stdout)
     raise typer.Exit(found.exit_code)

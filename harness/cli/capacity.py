@@ -24,7 +24,7 @@ def capacity(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the first run; default from the config.")] = None,
     out: Annotated[Path, typer.Option(help="Parent folder of the search's folder.")] = Path("results"),
-    format: Annotated[str, typer.Option("--format", "-f", help="terminal, md or json.")] = "terminal",
+    format: Annotated[str, typer.Option("--format", "-f", help="terminal, md, html or json.")] = "terminal",
     output: Annotated[str | None, typer.Option("-O", "--output", help="Write to this path.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document; the same as --format json.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell how it goes on.")] = False,
@@ -39,9 +39,8 @@ def capacity(
     from harness.cli.told import tell
     from harness.config.load import load
     from harness.judge.expression import parse_all
-    from harness.records.folder import write_whole
     from harness.study.capacity import capacity as find
-    from harness.study.told import capacity_markdown, capacity_text
+    from harness.study.stored import keep, renderers
 
     experiment = load(config, override or (), seed=seed).experiment
     if slo:
@@ -55,12 +54,6 @@ def capacity(
         out=out,
         say=(lambda _: None) if quiet else (lambda line: print(f" {line}", file=sys.stderr, flush=True)),
     )
-    write_whole(Path(found.folder) / "capacity.md", capacity_markdown(found).encode())
-    tell(
-        found,
-        {"terminal": capacity_text, "md": capacity_markdown},
-        "json" if json else format,
-        output,
-        out=sys.stdout,
-    )
+    keep(found, Path(found.folder))
+    tell(found, renderers(found), "json" if json else format, output, out=sys.stdout)
     raise typer.Exit(found.exit_code)

@@ -17,7 +17,7 @@ def sweep(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of every run; default from the config.")] = None,
     out: Annotated[Path, typer.Option(help="Parent folder of the sweep's folder.")] = Path("results"),
     into: Annotated[Path | None, typer.Option(help="The sweep's folder itself; default: one for each config.")] = None,
-    format: Annotated[str, typer.Option("--format", "-f", help="terminal, md, csv or json.")] = "terminal",
+    format: Annotated[str, typer.Option("--format", "-f", help="terminal, md, html, csv or json.")] = "terminal",
     output: Annotated[str | None, typer.Option("-O", "--output", help="Write to this path.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document; the same as --format json.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell how it goes on.")] = False,
@@ -30,9 +30,8 @@ def sweep(
     failed, 4 a point's run is invalid.
     """
     from harness.cli.told import tell
-    from harness.records.folder import write_whole
+    from harness.study.stored import keep, renderers
     from harness.study.sweep import sweep as play
-    from harness.study.sweep_told import sweep_csv, sweep_markdown, sweep_text
 
     found = play(
         config,
@@ -42,8 +41,6 @@ def sweep(
         into=into,
         say=(lambda _: None) if quiet else (lambda line: print(f" {line}", file=sys.stderr, flush=True)),
     )
-    renderers = {"terminal": sweep_text, "md": sweep_markdown, "csv": sweep_csv}
-    for name, path in (("csv", "sweep.csv"), ("md", "sweep.md")):
-        write_whole(Path(found.folder) / path, renderers[name](found).encode())
-    tell(found, renderers, "json" if json else format, output, out=sys.stdout)
+    keep(found, Path(found.folder))
+    tell(found, renderers(found), "json" if json else format, output, out=sys.stdout)
     raise typer.Exit(found.exit_code)

@@ -125,7 +125,9 @@ def _summed(several: Sequence[Points]) -> Points:
     if not several:
         return []
     times = [at for at, _ in several[0]]
-    total = np.sum([np.interp(times, *zip(*points, strict=True)) for points in several], axis=0)
+    total = np.zeros(len(times))
+    for points in several:
+        total += np.interp(times, [at for at, _ in points], [watts for _, watts in points])
     return list(zip(times, total.tolist(), strict=True))
 
 

@@ -46,7 +46,7 @@ def sweep_csv(result: SweepResult) -> str:
     for point in result.points:
         figures = ["" if (value := getattr(point, name)) is None else value for name in _FIGURES]
         marks = [str(getattr(point, flag)).lower() for flag in flags]
-        values = [_inert(_value(point.values[path])) for path in result.paths]
+        values = [_inert(told_value(point.values[path])) for path in result.paths]
         error = _inert(clean(point.error))
         writer.writerow([*values, point.state, point.verdict, *figures, *marks, point.folder, error])
     return out.getvalue()
@@ -65,7 +65,7 @@ def sweep_rows(result: SweepResult) -> list[list[str]]:
 
 
 def _row(result: SweepResult, point: Point) -> list[str]:
-    values = [clean(_value(point.values[path]), 40) for path in result.paths]
+    values = [clean(told_value(point.values[path]), 40) for path in result.paths]
     if point.state == "failed":
         return [*values, *[""] * 7, f"✗ failed: {clean(point.error, 80)}"]
     units = ("tokens/s", "", "s", "s", "s", result.currency, result.currency)
@@ -94,7 +94,8 @@ def sweep_notes(result: SweepResult) -> Iterator[str]:
     yield f"→ all runs lie in {result.folder}"
 
 
-def _value(value: object) -> str:
+def told_value(value: object) -> str:
+    """A value of the grid, as a config would have it."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 

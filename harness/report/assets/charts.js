@@ -1,7 +1,7 @@
 "use strict";
 // The charts of all pages, by the name in `data-chart`. Their series lie in the page as JSON.
 (() => {
-  const { data, seconds, number, percent, told, colour, faint, axis, logarithmic, draw } = Report;
+  const { data, seconds, number, percent, told, colour, faint, axis, logarithmic, wholes, draw } = Report;
   const strokes = () => ["c1", "c2", "c3", "c4", "c5", "c6"].map(colour);
   const upward = (_, low, high) => [0, high > 0 ? high * 1.08 : 1];
   const flat = { size: 30 }; // of an axis below the plot
@@ -130,8 +130,9 @@
     bad: (ctx, x, y, r) => [1, -1].forEach((s) => (ctx.moveTo(x - r, y - s * r), ctx.lineTo(x + r, y + s * r))),
     warn: (ctx, x, y, r) => ctx.rect(x - r, y - r, 2 * r, 2 * r),
     plain: (ctx, x, y, r) => ctx.arc(x, y, r, 0, 7),
+    mark: (ctx, x, y, r) => ctx.arc(x, y, r, 0, 7),
   };
-  const paint = (tone) => colour(tone === "plain" ? "mute" : tone === "good" ? "good" : tone);
+  const paint = (tone) => colour({ plain: "mute", mark: "c1" }[tone] || tone);
   const mark = (plot, point) => {
     const { ctx } = plot;
     const [x, y, r] = [plot.valToPos(point.x, "x", true), plot.valToPos(point.y, "y", true), 5 * devicePixelRatio];
@@ -151,20 +152,28 @@
       ctx.stroke();
     } else ctx.fill();
   };
+  // A name stands beside its point where it covers neither a point nor another name, or nowhere.
   const names = (plot, points) => {
     const { ctx, bbox } = plot;
-    const taken = [];
-    ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+    const unit = devicePixelRatio;
+    const at = (point) => [plot.valToPos(point.x, "x", true), plot.valToPos(point.y, "y", true)];
+    const taken = points.map(at).map(([x, y]) => [x - 6 * unit, x + 6 * unit, y, 6 * unit]);
+    ctx.textAlign = "left";
+    ctx.font = `${12 * unit}px system-ui, sans-serif`;
     ctx.textBaseline = "middle";
     points.filter((point) => point.name).forEach((point) => {
-      const [x, y, d] = [plot.valToPos(point.x, "x", true), plot.valToPos(point.y, "y", true), 9 * devicePixelRatio];
+      const [x, y] = at(point);
       const { width } = ctx.measureText(point.name);
-      const [left, height] = [x + d + width > bbox.left + bbox.width ? x - d - width : x + d, 14 * devicePixelRatio];
-      const free = [y, y - height, y + height].find((at) => taken.every(([l, r, t]) => left > r || left + width < l || Math.abs(at - t) >= height));
-      if (free === undefined) return;
-      taken.push([left, left + width, free]);
+      const half = 7 * unit;
+      const free = ([left, middle]) =>
+        left >= bbox.left && left + width <= bbox.left + bbox.width &&
+        taken.every(([from, to, y, r]) => left > to || left + width < from || Math.abs(middle - y) >= half + r);
+      const [right, left] = [x + 9 * unit, x - 9 * unit - width];
+      const place = [[right, y], [left, y], [right, y - 13 * unit], [right, y + 13 * unit], [left, y - 13 * unit], [left, y + 13 * unit]].find(free);
+      if (!place) return;
+      taken.push([place[0], place[0] + width, place[1], half]);
       ctx.fillStyle = colour(point.tone === "plain" ? "soft" : "ink");
-      ctx.fillText(point.name, left, free);
+      ctx.fillText(point.name, ...place);
     });
   };
   const rule = (plot, { x, y, label, tone }) => {
@@ -178,11 +187,22 @@
     ctx.lineTo(x == null ? bbox.left + bbox.width : at, x == null ? at : bbox.top + bbox.height);
     ctx.stroke();
     ctx.setLineDash([]);
+    if (tone === "plain") ctx.fillStyle = colour("soft");
+    ctx.textAlign = "left";
     ctx.font = `600 ${12 * devicePixelRatio}px system-ui, sans-serif`;
     ctx.textBaseline = "bottom";
     if (x == null) ctx.fillText(label, bbox.left + 6 * devicePixelRatio, at - 3 * devicePixelRatio);
     else ctx.fillText(label, at + 6 * devicePixelRatio, bbox.top + 18 * devicePixelRatio);
   };
+  const join = (plot, points) => {
+    const { ctx } = plot;
+    ctx.strokeStyle = colour("good");
+    ctx.lineWidth = 1.5 * devicePixelRatio;
+    ctx.beginPath();
+    points.forEach((point) => ctx.lineTo(plot.valToPos(point.x, "x", true), plot.valToPos(point.y, "y", true)));
+    ctx.stroke();
+  };
+  const room = (_, ticks) => 18 + 7 * Math.max(4, ...(ticks || []).map((tick) => tick.length));
   const padded = (values, log) => {
     const [low, high] = [Math.min(...values), Math.max(...values)];
     if (log) return [low / 1.25, high * 1.25];
@@ -191,32 +211,32 @@
   };
   const scatter = (chart) => {
     const points = [...chart.points].sort((a, b) => a.x - b.x);
-    const line = chart.joined ? points.map((point) => (point.tone === "good" ? point.y : null)) : points.map(() => null);
     const xs = [...points.map((p) => p.x), ...chart.rules.flatMap((r) => r.x ?? [])];
     const ys = [...points.flatMap((p) => [p.y, p.low ?? p.y, p.high ?? p.y]), ...chart.rules.flatMap((r) => r.y ?? [])];
     const side = (part, values, more) => {
       const log = part.log && Math.min(...values) > 0;
       return {
         scale: { time: false, distr: log ? 3 : 1, range: padded(values, log) },
-        axis: axis(told(part.unit), { label: part.label, ...(log ? logarithmic : {}), ...(part.whole ? { incrs: [1, 2, 5, 10, 20, 50] } : {}), ...more }),
+        axis: axis(told(part.unit), { label: part.label, ...(!log ? {} : part.whole ? wholes : logarithmic), ...(part.whole && !log ? { incrs: [1, 2, 5, 10, 20, 50] } : {}), ...more }),
       };
     };
-    const [x, y] = [side(chart.x, xs, { ...flat, labelSize: 22 }), side(chart.y, ys, { size: 66, labelSize: 20 })];
+    const [x, y] = [side(chart.x, xs, { ...flat, labelSize: 22 }), side(chart.y, ys, { size: room, labelSize: 20 })];
     const named = (i) => (i == null ? "" : points[i].told || told(chart.x.unit)(points[i].x));
     return {
-      columns: [points.map((point) => point.x), points.map((point) => point.y), line],
+      columns: [points.map((point) => point.x), points.map((point) => point.y)],
       height: 340,
+      legend: { markers: { show: false } },
       scales: { x: x.scale, y: y.scale },
       axes: [x.axis, y.axis],
       series: [
         { label: "at", value: (_, v, __, i) => named(i) },
         { label: chart.y.label, paths: () => null, points: { show: false }, stroke: colour("soft"), value: (_, v) => told(chart.y.unit)(v) },
-        { label: "", stroke: colour("good"), width: 1.5, spanGaps: true, points: { show: false } },
       ],
       hooks: {
         draw: [
           (plot) => {
             plot.ctx.save();
+            if (chart.joined) join(plot, points.filter((point) => point.tone === "good"));
             chart.rules.forEach((one) => rule(plot, one));
             points.forEach((point) => mark(plot, point));
             names(plot, points);

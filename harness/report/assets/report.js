@@ -5,7 +5,7 @@ const Report = (() => {
   page.classList.add("scripted");
   const data = JSON.parse(document.getElementById("data").textContent);
 
-  const significant = (v) => (v === 0 ? "0" : Number(v.toPrecision(3)).toLocaleString("en", { maximumSignificantDigits: 3 }).replace(/,/g, "\u202f"));
+  const significant = (v) => (v === 0 ? "0" : Number(v.toPrecision(3)).toLocaleString("en", { maximumSignificantDigits: 3 }).replace(/,/g, "\u202f").replace("-", "\u2212"));
   const seconds = (v) =>
     v == null ? "" : v === 0 ? "0 s" : v < 1e-3 ? `${significant(v * 1e6)} µs` : v < 1 ? `${significant(v * 1e3)} ms` : `${significant(v)} s`;
   const number = (v) => (v == null ? "" : significant(v));
@@ -39,19 +39,21 @@ const Report = (() => {
       }
     return ticks;
   };
-  const decades = (plot, index, low, high) => {
-    const room = Math.max(2, index === 0 ? plot.width / 70 : plot.height / 30);
-    const fitting = rounds.map((factors) => between(factors, low, high)).filter((ticks) => ticks.length <= room);
+  const decades = (whole) => (plot, index, low, high) => {
+    const [length, least] = index === 0 ? [plot.width, 55] : [plot.height, 22];
+    const apart = (ticks) => ticks.slice(1).every((tick, i) => (Math.log(tick / ticks[i]) / Math.log(high / low)) * length >= least);
+    const fitting = rounds.map((factors) => between(factors, low, high).filter((tick) => !whole || Number.isInteger(tick))).filter(apart);
     const ticks = fitting.length ? fitting[fitting.length - 1] : [];
-    if (ticks.length > 1) return ticks;
-    const rough = (high - low) / Math.min(room, 5);
+    if (ticks.length > 1 || whole) return ticks;
+    const rough = (high - low) / Math.max(2, Math.min(length / least / 2, 5));
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = power * [1, 2, 5, 10].find((factor) => power * factor >= rough);
     const steps = [];
     for (let n = Math.ceil(low / step); n * step <= high; n++) steps.push(Number((n * step).toPrecision(12)));
     return steps;
   };
-  const logarithmic = { splits: decades, filter: (_, ticks) => ticks };
+  const logarithmic = { splits: decades(false), filter: (_, ticks) => ticks };
+  const wholes = { splits: decades(true), filter: (_, ticks) => ticks };
 
   const plots = new Map();
   const drawn = (kinds) => {
@@ -80,5 +82,5 @@ const Report = (() => {
     });
     addEventListener("afterprint", () => closed.forEach((part) => (part.open = false)));
   };
-  return { data, seconds, number, percent, told, colour, faint, axis, logarithmic, draw };
+  return { data, seconds, number, percent, told, colour, faint, axis, logarithmic, wholes, draw };
 })();

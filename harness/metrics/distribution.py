@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.dependence import Dependence
-from harness.metrics.intervals import quantile_bounds
+from harness.metrics.intervals import quantile_bounds, variance
 from harness.metrics.quantiles import quantile, sample_floor
 from harness.metrics.summary import MetricStats
 
@@ -28,7 +29,7 @@ def distribution(values: NDArray[Any], unit: str) -> MetricStats:
         unit=unit,
         n=n,
         mean=float(ordered.mean(dtype=np.float64)),
-        stddev=float(ordered.std(ddof=1, dtype=np.float64)) if n > 1 else None,
+        stddev=math.sqrt(variance(ordered) * n / (n - 1)) if n > 1 else None,
         min=float(ordered[0]),
         max=float(ordered[-1]),
         n_eff=dependence.samples(0.5),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Z95 = 1.959963984540054
 _MOST_BATCHES = 1 << 16
 _REPLICATES = 1000
+_BLOCK = 1 << 20
 
 
 def effective_samples(series: NDArray[Any]) -> float:
@@ -27,15 +28,21 @@ def effective_samples(series: NDArray[Any]) -> float:
     n = len(series)
     if n < 4:
         return float(n)
-    values = np.asarray(series, dtype=np.float64)
-    variance = float(values.var())
-    if variance == 0:
+    spread = variance(series)
+    if spread == 0:
         return float(n)
     size = -(-n // _MOST_BATCHES)
     batches = n // size
-    means = values[: batches * size].reshape(batches, size).mean(axis=1)
+    means = series[: batches * size].reshape(batches, size).mean(axis=1, dtype=np.float64)
     of_mean = float(means.var()) / batches * _correlation_time(means)
-    return min(float(n), variance / of_mean) if of_mean > 0 else float(n)
+    return min(float(n), spread / of_mean) if of_mean > 0 else float(n)
+
+
+def variance(values: NDArray[Any]) -> float:
+    """The mean squared distance from the mean, a million values at a time: a copy of all would cost more than they."""
+    mean = values.mean(dtype=np.float64)
+    total = sum(float(np.square(values[at : at + _BLOCK] - mean).sum()) for at in range(0, len(values), _BLOCK))
+    return total / len(values)
 
 
 def _correlation_time(series: NDArray[np.float64]) -> float:

@@ -4,6 +4,8 @@ is missing. Definitions as in `docs/metrics.md`, which prints them beside those 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -71,23 +73,24 @@ def itl(table: RecordTable, rows: Bools) -> NDArray[np.float32]:
     Where the tokens of each event are known, its gap is spread over them (m tokens after g seconds: m gaps of
     g / m; an event without a whole token adds its gap to the next).
     """
-    row = table.event_rows()
-    kept = rows[row] & ~(table.tokens_known[row] & (table.chunk_tokens == 0))
-    row, us = row[kept], table.chunk_us[kept].astype(np.int64)
-    same = row[1:] == row[:-1]
-    gap = np.maximum(np.diff(us)[same], 0)
-    tokens = np.maximum(table.chunk_tokens[kept][1:][same], 1)
-    when = table.sent_ns[row[1:][same]] // 1000 + us[1:][same]
-    order = np.argsort(when, kind="stable")
-    spread = (gap * 1e-6 / tokens).astype(np.float32)
-    return np.repeat(spread[order], tokens[order])
+    gaps, whens = [np.empty(0, dtype=np.float32)], [np.empty(0, dtype=np.int64)]
+    for events in table.events():
+        kept = rows[events.row] & ~(table.tokens_known[events.row] & (events.tokens == 0))
+        row, us = events.row[kept], events.us[kept].astype(np.int64)
+        same = row[1:] == row[:-1]
+        gap = np.maximum(np.diff(us)[same], 0)
+        tokens = np.maximum(events.tokens[kept][1:][same], 1)
+        gaps.append(np.repeat((gap * 1e-6 / tokens).astype(np.float32), tokens))
+        whens.append(np.repeat(table.sent_ns[row[1:][same]] // 1000 + us[1:][same], tokens))
+    order = np.argsort(np.concatenate(whens), kind="stable")
+    del whens
+    return np.concatenate(gaps)[order]
 
 
 def max_gap(table: RecordTable) -> Floats:
     """The largest gap between two output events; NaN below two."""
     result = np.full(table.n, np.nan)
-    gap, rows, first = _gaps(table)
-    if len(rows):
+    for gap, rows, first in _gaps(table):
         result[rows] = np.maximum.reduceat(gap, first) * 1e-6
     return result
 
@@ -95,14 +98,13 @@ def max_gap(table: RecordTable) -> Floats:
 def stall_time(table: RecordTable) -> Floats:
     """Sum of gaps > max(200 ms, 5 x the request's median gap); NaN below two output events."""
     result = np.full(table.n, np.nan)
-    gap, rows, first = _gaps(table)
-    if not len(rows):
-        return result
-    result[rows] = 0.0
-    for place in np.flatnonzero(np.maximum.reduceat(gap, first) > STALL_S * 1e6):
-        end = first[place + 1] if place + 1 < len(first) else len(gap)
-        own = gap[first[place] : end]
-        result[rows[place]] = own[own > max(STALL_S * 1e6, STALL_MEDIANS * float(np.median(own)))].sum() * 1e-6
+    for gap, rows, first in _gaps(table):
+        result[rows] = 0.0
+        for place in np.flatnonzero(np.maximum.reduceat(gap, first) > STALL_S * 1e6):
+            end = first[place + 1] if place + 1 < len(first) else len(gap)
+            own = gap[first[place] : end]
+            stalls = own[own > max(STALL_S * 1e6, STALL_MEDIANS * float(np.median(own)))]
+            result[rows[place]] = stalls.sum() * 1e-6
     return result
 
 
@@ -110,23 +112,29 @@ def fluidity(table: RecordTable, first_s: float, next_s: float) -> Floats:
     """Share of tokens on time when token j is due at first_s + j next_s: unused slack is carried over (Agrawal et
     al., Etalon). An event whose tokens are unknown counts as one.
     """
-    row = table.event_rows()
-    tokens = np.where(table.tokens_known[row], table.chunk_tokens, 1).astype(np.int64)
-    through = np.cumsum(tokens)
-    before_row = np.append(0, through)[table.chunk_from[:-1]]
-    upto = through - before_row[row]  # tokens of the request when this event has come
-    on_time_from = np.ceil((table.chunk_us * 1e-6 - first_s) / next_s - 1e-9)  # the first token not yet due
-    good = np.clip(upto - np.maximum(on_time_from, 0), 0, tokens)
-    total = np.bincount(row, weights=tokens, minlength=table.n).astype(np.float64)
-    total[total == 0] = np.nan
-    return np.asarray(np.bincount(row, weights=good, minlength=table.n) / total, dtype=np.float64)
+    result = np.full(table.n, np.nan)
+    for events in table.events():
+        row = events.row - events.first
+        tokens = np.where(table.tokens_known[events.row], events.tokens, 1).astype(np.int64)
+        through = np.cumsum(tokens)
+        before_row = np.append(0, through)[
+            table.chunk_from[events.first : events.last] - table.chunk_from[events.first]
+        ]
+        upto = through - before_row[row]  # tokens of the request when this event has come
+        on_time_from = np.ceil((events.us * 1e-6 - first_s) / next_s - 1e-9)  # the first token not yet due
+        good = np.clip(upto - np.maximum(on_time_from, 0), 0, tokens)
+        rows = events.last - events.first
+        total = np.bincount(row, weights=tokens, minlength=rows).astype(np.float64)
+        total[total == 0] = np.nan
+        result[events.first : events.last] = np.bincount(row, weights=good, minlength=rows) / total
+    return result
 
 
-def _gaps(table: RecordTable) -> tuple[NDArray[np.int64], Codes, NDArray[np.intp]]:
-    """All gaps in us, the rows that have any, and where each row's begin."""
-    row = table.event_rows()
-    same = row[1:] == row[:-1]
-    gap = np.maximum(np.diff(table.chunk_us.astype(np.int64))[same], 0)
-    of = row[1:][same]
-    first = np.flatnonzero(np.append(True, of[1:] != of[:-1])) if len(of) else np.empty(0, dtype=np.intp)
-    return gap, of[first], first
+def _gaps(table: RecordTable) -> Iterator[tuple[NDArray[np.int64], Codes, NDArray[np.intp]]]:
+    """Block by block: all gaps in us, the rows that have any, and where each row's begin."""
+    for events in table.events():
+        same = events.row[1:] == events.row[:-1]
+        if same.any():
+            of = events.row[1:][same]
+            first = np.flatnonzero(np.append(True, of[1:] != of[:-1]))
+            yield np.maximum(np.diff(events.us.astype(np.int64))[same], 0), of[first], first

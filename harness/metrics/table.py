@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +70,18 @@ _OPTIONAL = (
 )
 
 
+_BLOCK_EVENTS = 1 << 20
 _TIMINGS = {"prefill_us": "prompt_ms", "decode_us": "predicted_ms"}
+
+
+class Events(NamedTuple):
+    """The events of rows `first` to `last` - 1: of each its row, `chunk_us` and `chunk_tokens`."""
+
+    first: int
+    last: int
+    row: Codes
+    us: NDArray[np.uint32]
+    tokens: NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +158,17 @@ class RecordTable:
                 chosen &= getattr(self, label) == (int(value) if value.isdigit() else UNKNOWN)
         return chosen
 
-    def event_rows(self) -> Codes:
-        """The row of every event."""
-        return np.repeat(np.arange(self.n, dtype=np.int32), self.chunks)
+    def events(self) -> Iterator[Events]:
+        """All events in blocks of whole rows, about a million each: what is computed of them one by one takes ten
+        times their memory, and a run may have a hundred million."""
+        first = 0
+        while first < self.n:
+            after = int(np.searchsorted(self.chunk_from, self.chunk_from[first] + _BLOCK_EVENTS, "right")) - 1
+            last = min(max(after, first + 1), self.n)
+            begin, end = self.chunk_from[first], self.chunk_from[last]
+            row = np.repeat(np.arange(first, last, dtype=np.int32), np.diff(self.chunk_from[first : last + 1]))
+            yield Events(first, last, row, self.chunk_us[begin:end], self.chunk_tokens[begin:end])
+            first = last
 
 
 def counts(column: Ints) -> Floats:
@@ -177,9 +196,8 @@ class _Columns:
         self.chunk_count = array("q")
         self.chunk_us = array("I")
         self.chunk_tokens = array("H")
-        self.rows: dict[str, int] = {}
-        self.edges = (array("i"), array("i"))
-        self.pending: list[tuple[int, str]] = []
+        self.ids = array("q")  # of all rows, hashed: a million strings would take 200 MB
+        self.edges = (array("i"), array("q"))  # a row, and the hashed id of one that it waited for
 
     def add(self, records: list[Record]) -> None:
         for name in _PLAIN:
@@ -222,31 +240,37 @@ class _Columns:
                 self.chunk_tokens.frombytes(bytes(2 * len(record.chunk_us)))
 
     def _edges(self, records: list[Record]) -> None:
-        """Dependencies by row. A parent that is not read yet (another file) is looked up at the end."""
-        rows = self.rows
-        child, parent = self.edges
-        for row, record in enumerate(records, len(self.chunk_count) - len(records)):
-            rows[record.id] = row
-            for wanted in record.after:
-                found = rows.get(wanted)
-                if found is None:
-                    self.pending.append((row, wanted))
-                else:
-                    child.append(row)
-                    parent.append(found)
+        """Dependencies, by hashed ids: a parent may stand in a file that is not read yet."""
+        child, wanted = self.edges
+        first = len(self.ids)
+        self.ids.extend([hash(record.id) for record in records])
+        for row, record in enumerate(records, first):
+            for needed in record.after:
+                child.append(row)
+                wanted.append(hash(needed))
 
     def dependencies(self) -> tuple[Codes, Codes]:
-        child, parent = self.edges
-        for row, wanted in self.pending:
-            if wanted in self.rows:
-                child.append(row)
-                parent.append(self.rows[wanted])
-        order = np.argsort(_view(child, np.int32), kind="stable")
-        return _view(child, np.int32)[order], _view(parent, np.int32)[order]
+        """Child and parent rows. Two of a million ids share a 64-bit hash once in 37 million runs."""
+        child, wanted, ids = (_view(values, f"i{values.itemsize}") for values in (*self.edges, self.ids))
+        if not len(wanted):
+            return child, child
+        order = np.argsort(ids, kind="stable")
+        place = np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)
+        parent = order[place].astype(np.int32)
+        found = ids[parent] == wanted
+        return child[found], parent[found]
 
 
 def _view(values: array[Any], dtype: Any) -> NDArray[Any]:
     return np.frombuffer(values, dtype=dtype) if len(values) else np.empty(0, dtype=dtype)
+
+
+def _column(columns: dict[str, array[Any]], name: str, dtype: Any) -> NDArray[Any]:
+    """A column, taken out of `columns`. One that is the same everywhere, as half of them are, takes no memory."""
+    values = _view(columns.pop(name), dtype)
+    if len(values) and (values == values[0]).all():
+        return np.broadcast_to(values[:1].copy(), len(values))
+    return values
 
 
 def _build(blocks: Iterator[list[Record]], damage: Damage) -> RecordTable:
@@ -254,12 +278,11 @@ def _build(blocks: Iterator[list[Record]], damage: Damage) -> RecordTable:
     for block in blocks:
         columns.add(block)
     child, parent = columns.dependencies()
-    columns.rows.clear()
     chunk_from = np.zeros(len(columns.chunk_count) + 1, dtype=np.int64)
     np.cumsum(_view(columns.chunk_count, np.int64), out=chunk_from[1:])
     small = columns.small
-    fields: dict[str, Any] = {name: _view(values, np.int64) for name, values in columns.ints.items()}
-    fields |= {name: _view(values, np.int32) for name, values in columns.codes.items()}
+    fields: dict[str, Any] = {name: _column(columns.ints, name, np.int64) for name in list(columns.ints)}
+    fields |= {name: _column(columns.codes, name, np.int32) for name in list(columns.codes)}
     return RecordTable(
         n=len(columns.chunk_count),
         names={name: list(known) for name, known in columns.known.items()},

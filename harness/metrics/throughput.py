@@ -82,14 +82,17 @@ def delivered(table: RecordTable, window: Window) -> Floats:
     Where the tokens of events are not known, the request's tokens are spread evenly over its events; where there
     are no events (the answer was not streamed) they arrive with its last token.
     """
-    row = table.event_rows()
     sent = np.where(table.sent_ns == UNKNOWN, 0, table.sent_ns)
-    inside = _inside(sent[row] + table.chunk_us.astype(np.int64) * 1000, window)
     output = np.nan_to_num(counts(table.output_tokens))
     chunks = table.chunks
     each = np.divide(output, chunks, out=np.zeros(table.n), where=chunks > 0)
-    tokens = np.where(table.tokens_known[row], table.chunk_tokens, each[row])
-    result = np.bincount(row, weights=tokens * inside, minlength=table.n).astype(np.float64)
+    result = np.zeros(table.n)
+    for events in table.events():
+        row = events.row
+        inside = _inside(sent[row] + events.us.astype(np.int64) * 1000, window)
+        tokens = np.where(table.tokens_known[row], events.tokens, each[row])
+        kept = np.bincount(row - events.first, weights=tokens * inside, minlength=events.last - events.first)
+        result[events.first : events.last] = kept
     whole = (chunks == 0) & _inside(_finish(table), window)
     result[whole] = output[whole]
     return result

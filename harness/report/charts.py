@@ -158,16 +158,16 @@ def _edges(end: float, most: int) -> Floats:
 def _output(analysis: Analysis, edges: Floats) -> Floats:
     """Output tokens that arrived in each bin, by the stamps of their events, as `delivered` counts them."""
     table = analysis.table
-    row = table.event_rows()
     sent = np.where(table.sent_ns == UNKNOWN, 0, table.sent_ns)
     output = np.nan_to_num(counts(table.output_tokens))
     chunks = table.chunks
     each = np.divide(output, chunks, out=np.zeros(table.n), where=chunks > 0)
-    tokens = np.where(table.tokens_known[row], table.chunk_tokens, each[row])
-    when = sent[row] / NS_PER_S + table.chunk_us * 1e-6
     whole = (chunks == 0) & (output > 0)
     finish = np.where(table.last_token_ns == UNKNOWN, table.end_ns, table.last_token_ns) / NS_PER_S
-    sums, _ = np.histogram(when, edges, weights=tokens)
+    sums = np.zeros(len(edges) - 1)
+    for events in table.events():
+        tokens = np.where(table.tokens_known[events.row], events.tokens, each[events.row])
+        sums += np.histogram(sent[events.row] / NS_PER_S + events.us * 1e-6, edges, weights=tokens)[0]
     more, _ = np.histogram(finish[whole], edges, weights=output[whole])
     return np.asarray(sums + more, dtype=np.float64)
 

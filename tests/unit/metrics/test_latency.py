@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from harness.metrics import latency
+from harness.metrics import table as table_module
 from harness.metrics.table import RecordTable
+from harness.metrics.throughput import delivered
+from harness.metrics.window import Window
 from harness.records.record import Record
 
 MS = 1_000_000
@@ -141,3 +144,35 @@ def test_every_row_function_survives_an_empty_table() -> None:
         assert function(table).size == 0
     assert latency.itl(table, rows(table)).size == 0
     assert latency.fluidity(table, 0.1, 0.1).size == 0
+
+
+def test_blocks_of_events_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(3)
+    records = [
+        call(
+            np.cumsum(draw.exponential(40, count)).round(3).tolist(),
+            number=number,
+            sent=int(draw.integers(0, 900)),
+            chunk_tokens=[int(n) for n in draw.integers(0, 3, count)] if number % 3 else None,
+            after=[f"r{number - 1}"] if number % 2 else [],
+        )
+        for number, count in enumerate([5, 0, 1, 9, 2, 0, 0, 31, 4, 1, 7])
+    ]
+    window = Window.__new__(Window)  # only its ends are asked for
+    object.__setattr__(window, "start_ns", 200 * MS)
+    object.__setattr__(window, "end_ns", 700 * MS)
+
+    def figures() -> list[np.ndarray]:
+        table = table_of(*records)
+        assert list(zip(table.child.tolist(), table.parent.tolist(), strict=True)) == [
+            (n, n - 1) for n in (1, 3, 5, 7, 9)
+        ]
+        chosen = table.status == 0
+        by_row = [latency.max_gap, latency.stall_time, lambda t: latency.fluidity(t, 0.05, 0.04)]
+        return [latency.itl(table, chosen), delivered(table, window), *(each(table) for each in by_row)]
+
+    whole = figures()
+    for size in (1, 4, 20):
+        monkeypatch.setattr(table_module, "_BLOCK_EVENTS", size)
+        for cut, known in zip(figures(), whole, strict=True):
+            np.testing.assert_array_equal(cut, known)

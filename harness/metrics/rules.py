@@ -11,6 +11,7 @@ from harness.metrics.evidence import Evidence
 from harness.metrics.prefix import measured_share
 from harness.metrics.summary import Finding, Severity
 from harness.metrics.table import UNKNOWN, Floats, counts
+from harness.units import format_duration, format_number, format_share
 
 _PILED_UP = 0.10  # share of the events whose stamp is that of a later one
 
@@ -18,7 +19,7 @@ _PILED_UP = 0.10  # share of the events whose stamp is that of a later one
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One measured value against one limit. `error` makes the run invalid beyond the limit, `half` suspect beyond
-    half of it. `message` may hold {value} and {limit}.
+    half of it. `message` may hold {value} and {limit}, both as `tell` words them.
     """
 
     code: str
@@ -28,6 +29,7 @@ class Rule:
     remedy: str
     error: bool = True
     half: bool = True
+    tell: Callable[[float], str] = format_share
 
     def check(self, evidence: Evidence) -> Finding | None:
         value = self.value(evidence)
@@ -43,7 +45,7 @@ class Rule:
         return Finding(
             code=self.code,
             severity=severity,
-            message=self.message.format(value=value, limit=limit),
+            message=self.message.format(value=self.tell(value), limit=self.tell(limit)),
             value=value,
             limit=limit,
             remedy=self.remedy,
@@ -123,6 +125,10 @@ def _steal(evidence: Evidence) -> float | None:
     return max((float(share) for share in noted if share is not None), default=None)
 
 
+def _whole(value: float) -> str:
+    return format_number(round(value), 9)
+
+
 def _constant(limit: float) -> Callable[[Evidence], float]:
     return lambda evidence: limit
 
@@ -132,65 +138,69 @@ RULES: tuple[Rule, ...] = (
         "loop_lag",
         _loop_lag,
         _constant(0.010),
-        "the event loop was late by {value:.4f} s (p99) and stamps with it: latencies are that uncertain",
+        "the event loop was late by {value} (p99) and stamps with it: latencies are that uncertain",
         "more workers (load.workers), less load on this machine, or plain TCP on Linux for kernel stamps",
+        tell=format_duration,
     ),
     Rule(
         "send_lag",
         _send_lag,
         _send_lag_limit,
-        "requests left {value:.4f} s late (p99; limit {limit:.4f} s): the target did not get the planned load",
+        "requests left {value} late (p99; limit {limit}): the target did not get the planned load",
         "more workers (load.workers), or a faster machine for the load generator",
+        tell=format_duration,
     ),
     Rule(
         "achieved_rate",
         _behind,
         _constant(0.02),
-        "sessions were sent {value:.1%} slower than planned: the load generator could not keep up",
+        "sessions were sent {value} slower than planned: the load generator could not keep up",
         "more workers (load.workers), or a lower load.rate",
     ),
     Rule(
         "worker_cpu",
         lambda evidence: evidence.worst("cpu_share"),
         _constant(0.85),
-        "a worker used {value:.0%} of a core: what it measures may be its own slowness",
+        "a worker used {value} of a core: what it measures may be its own slowness",
         "more workers (load.workers), or a faster machine for the load generator",
     ),
     Rule(
         "pool_wait",
         _pool_waits,
         _constant(0),
-        "{value:.0f} requests of one worker waited for a connection of ours",
+        "{value} requests of one worker waited for a connection of ours",
         "raise the limit on open files (ulimit -n), or use more workers",
+        tell=_whole,
     ),
     Rule(
         "steal",
         _steal,
         _constant(0.01),
-        "the hypervisor took {value:.1%} of this machine's CPU time away",
+        "the hypervisor took {value} of this machine's CPU time away",
         "measure on a machine of your own, or at a quieter time",
     ),
     Rule(
         "clock_step",
         lambda evidence: evidence.worst("clock_steps"),
         _constant(0),
-        "the wall clock was stepped {value:.0f} times: kernel stamps around a step are off by its size",
+        "the wall clock was stepped {value} times: kernel stamps around a step are off by its size",
         "let the clock settle (chrony, ntpd) before the run, or set load.kernel_stamps: false",
         error=False,
         half=False,
+        tell=_whole,
     ),
     Rule(
         "short_output",
         _short_output,
         _constant(0.05),
-        "the median answer is {value:.1%} off the fixed length that was asked for",
+        "the median answer is {value} off the fixed length that was asked for",
         "use a server that honours ignore_eos or min_tokens, or leave workload.exact_output out",
     ),
     Rule(
         "tokens_missing",
         _tokens_missing,
         _constant(0.05),
-        "tokens of {value:.1%} of the answers are unknown: token metrics leave them out",
+        "tokens of {value} of the answers are unknown: token metrics leave them out",
         "use a server that gives usage in its stream, or install a tokenizer: "
         "pip install 'inference-harness[tokenizers]'",
     ),
@@ -198,7 +208,7 @@ RULES: tuple[Rule, ...] = (
         "cached_tokens",
         _cached_beyond,
         _constant(0.02),
-        "the prefix cache held {value:.1%} more of the input than the plan intends: an earlier run warmed it",
+        "the prefix cache held {value} more of the input than the plan intends: an earlier run warmed it",
         "keep workload.nonce: true, or restart the server",
         error=False,
         half=False,
@@ -207,25 +217,27 @@ RULES: tuple[Rule, ...] = (
         "gc_pause",
         lambda evidence: evidence.worst("gc_pause_max_s"),
         _constant(0.020),
-        "Python's garbage collector stopped a worker for {value:.4f} s",
+        "Python's garbage collector stopped a worker for {value}",
         "more workers (load.workers), each with less to hold",
         error=False,
         half=False,
+        tell=format_duration,
     ),
     Rule(
         "slow_disk",
         lambda evidence: evidence.worst("write_lag_max_s"),
         _constant(0.050),
-        "writing records held a worker up for {value:.3f} s",
+        "writing records held a worker up for {value}",
         "write to a faster or quieter disk: --out DIR",
         error=False,
         half=False,
+        tell=format_duration,
     ),
     Rule(
         "planned_input_error",
         _off_by("input_tokens", "planned_input"),
         _constant(0.05),
-        "prompts are {value:.1%} off their planned length (median)",
+        "prompts are {value} off their planned length (median)",
         "lengths are calibrated by probing: a longer workload.input_tokens is met more closely",
         error=False,
         half=False,
@@ -234,7 +246,7 @@ RULES: tuple[Rule, ...] = (
         "coalesced",
         _coalesced,
         _constant(_PILED_UP),
-        "{value:.1%} of the events shared a read with a later one: their stamps are upper bounds",
+        "{value} of the events shared a read with a later one: their stamps are upper bounds",
         "itl is blurred, and ttft where first tokens are among them; e2e is not. A quieter machine, or more workers",
         error=False,
         half=False,

@@ -16,7 +16,7 @@ from harness.metrics.rules import RULES
 from harness.metrics.summary import Finding, Severity, Validity, Verdict
 from harness.metrics.table import SOURCES
 from harness.records import calibration
-from harness.units import NS_PER_S
+from harness.units import NS_PER_S, format_share
 
 _NEAR_CEILING = 0.7
 
@@ -130,7 +130,7 @@ def _ceiling(evidence: Evidence) -> Iterator[Finding]:
     if not ceiling or not lasted:
         return
     share = float(evidence.table.chunks.sum()) / lasted / len(workers) / ceiling
-    message = f"the load took {share:.0%} of what this machine was calibrated to generate"
+    message = f"the load took {format_share(share)} of what this machine was calibrated to generate"
     remedy = "more workers (load.workers), or a second machine" if share > _NEAR_CEILING else ""
     yield Finding(code="ceiling_share", severity="info", message=message, value=share, limit=1.0, remedy=remedy)
 
@@ -141,7 +141,7 @@ def _estimated(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             code="tokens_estimated",
             severity="info",
-            message=f"output tokens of {share:.0%} of the answers are estimated: so is every figure made from them",
+            message=f"output tokens of {format_share(share)} of the answers are estimated: so is every figure made of them",
             value=share,
             remedy="use a server that gives usage in its stream, or install a tokenizer: "
             "pip install 'inference-harness[tokenizers]'",

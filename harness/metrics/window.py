@@ -16,7 +16,7 @@ from harness.metrics.table import UNKNOWN, Bools, RecordTable, seconds
 from harness.metrics.terms import Terms
 from harness.records.manifest import Manifest
 from harness.records.record import Phase
-from harness.units import NS_PER_S
+from harness.units import NS_PER_S, format_share
 
 WARMUP, MEASURE, DRAIN = 0, 1, 2
 PHASES: tuple[Phase, Phase, Phase] = ("warmup", "measure", "drain")
@@ -156,7 +156,7 @@ def _littles_law(off: float) -> Finding:
     return Finding(
         code="littles_law",
         severity="warning",
-        message=f"requests in flight and arrival rate x time in system differ by {off:.1%}: the load was not steady",
+        message=f"requests in flight and arrival rate x time in system differ by {format_share(off)}: no steady load",
         value=off,
         limit=0.05,
         remedy="run longer, or offer less load than the server can take",

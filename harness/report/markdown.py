@@ -68,7 +68,7 @@ def _tell(story: Story, picture: str, sparks: Iterable[str]) -> Iterator[str]:
     told |= {"Energy": story.energy, "Wire": story.wire}
     noun, tasks = story.tasks.noun, story.tasks
     told |= {f"A {noun} takes": tasks.takes, "Prefix reuse": tasks.reuse, "session.slowdown": tasks.slowdown}
-    told[f"Where a {noun}'s time went"] = " · ".join(f"{name} {share:.0%}" for name, share in story.time_shares)
+    told[f"Where a {noun}'s time went"] = " · ".join(f"{name} {share * 100:.0f} %" for name, share in story.time_shares)
     told["Stragglers"] = f"{tasks.stragglers} of that time" if tasks.stragglers else ""
     yield from (f"- **{name}**: {escape(text)}" for name, text in told.items() if text)
     yield from (f"- **Over time**: {text}" for text in [" · ".join(sparks)] if text)

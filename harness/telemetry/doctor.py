@@ -51,7 +51,7 @@ def _watched() -> list[Check]:
             Check(
                 name="other load",
                 state="ok" if share < 0.1 else "warn" if share < 0.4 else "bad",
-                value=f"{share:.0%} of all cores busy while nothing was run",
+                value=f"{share * 100:.0f} % of all cores busy while nothing was run",
                 remedy="" if share < 0.1 else "stop what else runs here, or measure on a machine of its own",
             )
         )
@@ -60,7 +60,7 @@ def _watched() -> list[Check]:
             Check(
                 name="steal",
                 state="ok" if steal <= 0.005 else "warn" if steal <= 0.01 else "bad",
-                value=f"{steal:.1%} of CPU time taken by the hypervisor",
+                value=f"{steal * 100:.1f} % of CPU time taken by the hypervisor",
                 remedy="" if steal <= 0.005 else "use a machine whose cores are not shared; runs over 1 % are invalid",
             )
         )

@@ -141,7 +141,7 @@ def _estimated(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             code="tokens_estimated",
             severity="info",
-            message=f"output tokens of {format_share(share)} of the answers are estimated: so is every figure made of them",
+            message=f"output tokens of {format_share(share)} of the answers are estimated: so are all figures of them",
             value=share,
             remedy="use a server that gives usage in its stream, or install a tokenizer: "
             "pip install 'inference-harness[tokenizers]'",

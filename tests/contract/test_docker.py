@@ -7,6 +7,8 @@ import json
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -96,7 +98,8 @@ def test_runs_are_confined_and_keep_their_results(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["init"]
     assert "results:/results" in service["volumes"] and "--out=/results" in service["command"]
-    assert "--metrics-port=9464" in service["command"]
+    assert {"--metrics-host=0.0.0.0", "--metrics-port=9464", "--live-url=0.0.0.0:9464"} <= set(service["command"])
+    assert [port.rpartition(":")[2] for port in service["ports"]] == ["9464"]
 
 
 def test_prometheus_scrapes_the_names_of_the_network() -> None:
@@ -131,6 +134,7 @@ def test_the_image_needs_no_root_and_no_compiler() -> None:
     last = (DOCKER / "Dockerfile").read_text(encoding="utf-8").split("\nFROM ")[-1]
     assert re.search(r"^USER \d+:\d+$", last, re.M)
     assert not re.search(r"gcc|g\+\+|build-essential|cmake", last)
+    assert re.search(r"^STOPSIGNAL SIGINT$", last, re.M)  # which drains; SIGTERM does not
 
 
 def test_the_context_of_the_build_holds_what_is_copied() -> None:
@@ -169,3 +173,49 @@ def test_prometheus_takes_its_config() -> None:
     command = [tool("promtool"), "check", "config", DOCKER / "prometheus/prometheus.yaml"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def manifests() -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in sorted((DOCKER / "kubernetes").glob("*.yaml")):
+        yield from ((path, each) for each in yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+def named(kind: str, name: str) -> dict[str, Any]:
+    (found,) = (each for _, each in manifests() if (each["kind"], each["metadata"]["name"]) == (kind, name))
+    return found
+
+
+@pytest.mark.parametrize("version", ["1.29", "1.37"])  # per-index limits of failure are there from 1.29 on
+@pytest.mark.parametrize("path", sorted((DOCKER / "kubernetes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_manifests_fit_the_schemas_of_kubernetes(path: Path, version: str) -> None:
+    command = [tool("kubernetes-validate"), "--strict", "--kubernetes-version", version, path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("job", ["harness-shards", "harness-merge"])
+def test_pods_are_confined_as_the_image_is_made(job: str) -> None:
+    pod = named("Job", job)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    user, group = re.findall(r"^USER (\d+):(\d+)$", (DOCKER / "Dockerfile").read_text(encoding="utf-8"), re.M)[-1]
+    assert (pod["securityContext"]["runAsUser"], pod["securityContext"]["fsGroup"]) == (int(user), int(group))
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert container["image"] == COMPOSE["x-run"]["image"].partition(":-")[2].rstrip("}")
+    written = {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
+    assert written == {"/results", "/tmp"}
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+
+
+def test_as_many_pods_as_shards_each_failing_alone() -> None:
+    job = named("Job", "harness-shards")["spec"]
+    environment = {each["name"]: each.get("value") for each in job["template"]["spec"]["containers"][0]["env"]}
+    assert job["completionMode"] == "Indexed"
+    assert str(job["completions"]) == str(job["parallelism"]) == environment["SHARDS"] == str(job["maxFailedIndexes"])
+    assert job["backoffLimitPerIndex"] == 0 and "backoffLimit" not in job
+
+
+def test_the_start_in_the_manifests_has_passed() -> None:
+    """Whoever forgets to choose one sends nothing."""
+    start = named("ConfigMap", "harness")["data"]["start-at"]
+    assert datetime.fromisoformat(start) < datetime.now(UTC)

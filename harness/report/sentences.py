@@ -58,7 +58,7 @@ def asked(summary: Summary, experiment: Mapping[str, Any], noun: str = "session"
 
 def _kind(workload: Mapping[str, Any]) -> str:
     """`map_reduce`; `mix of chat, orchestrator`."""
-    kind, items = str(workload.get("kind", "")), workload.get("of")
+    kind, items = str(workload.get("kind", "")).rpartition("/")[2], workload.get("of")  # of a pattern's file its name
     if not isinstance(items, list):
         return kind
     names = [str(item.get("kind", "")) for item in items if isinstance(item, Mapping)]

@@ -15,6 +15,7 @@ from harness.metrics.summary import (
     Tokens,
     Validity,
 )
+from harness.report import sentences
 from harness.report.story import Circumstances, tell
 
 CLOSED = {"workload": {"kind": "map_reduce", "width": 8}, "load": {"concurrency": 32}}
@@ -166,3 +167,9 @@ def test_money_and_energy(summary: Summary) -> None:
     )
     assert story.energy.startswith("0.380 J per output token")
     assert tell(changed(summary, cost=None, energy=None), Circumstances()).cost == ""
+
+
+def test_a_pattern_of_ones_own_is_called_as_its_file_is() -> None:
+    """Where the file lies says nothing to a reader, and much of whose machine it was."""
+    told = sentences.asked(Summary(), {"workload": {"kind": "/home/me/agents/my_agent.py:research"}})
+    assert "(my_agent.py:research)" in told

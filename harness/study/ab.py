@@ -179,7 +179,7 @@ def ab(
         metrics=measured,
         runs=trial.runs,
         left_out=trial.left_out,
-        differences=between_configs(*configs),
+        differences=[*_addresses(*configs), *between_configs(*configs)],
         simulated=any(done[arm].summary.target.simulated for done in trial.analyses for arm in done),
         folder=str(folder.path),
     )
@@ -200,6 +200,12 @@ def _judged(trial: Trial, metrics: Sequence[str], every: dict[str, Term], margin
     gated = list(metrics) or [name for name in GATED if name in known] or ["e2e.p50"]
     names = [*gated, *(name for name in every if name in known and name not in gated)]
     return judge_pairs([(every[name], name in gated) for name in names], [pairs[name] for name in names], margin)
+
+
+def _addresses(base: dict[str, Any], candidate: dict[str, Any]) -> list[Difference]:
+    """Two servers that run already differ in their address, perhaps in nothing else that a config tells."""
+    ours, theirs = ((config.get("backend") or {}).get("url") for config in (base, candidate))
+    return [Difference(where="config", what="backend.url", base=ours, other=theirs)] if ours != theirs else []
 
 
 def _check(configs: Sequence[Any], pairs: int, margin: float, metrics: Sequence[str]) -> None:

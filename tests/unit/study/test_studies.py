@@ -240,3 +240,11 @@ def test_too_large_a_grid_is_refused(tmp_path: Path) -> None:
     config.write_text(yaml.safe_dump(CONFIG | {"sweep": {"load.concurrency": values, "seed": values}}))
     with pytest.raises(UsageError, match="points"):
         sweep_study.sweep(str(config), out=tmp_path)
+
+
+def test_an_ab_test_of_two_servers_tells_their_addresses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    runs(monkeypatch, ab_study, arm(100, 100))
+    other = experiment(**CANDIDATE, backend={"kind": "openai", "url": "http://127.0.0.1:8/v1"})
+    told = ab_text(ab_study.ab(experiment(), other, pairs=3, out=tmp_path))
+    assert "differs: config · backend.url: http://127.0.0.1:9/v1 → http://127.0.0.1:8/v1" in told
+    assert "the two configs are the same" not in told

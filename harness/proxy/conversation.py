@@ -5,64 +5,105 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+import httptools
 import msgspec
 
 from harness.backends.anthropic import AnthropicDecoder
 from harness.backends.openai_stream import OpenAIDecoder
 from harness.backends.protocol import Decoder, Reply
-from harness.proxy.relay import Exchange
+from harness.proxy.exchange import Exchange
 
 _read = msgspec.json.Decoder().decode
 _write = msgspec.json.Encoder(order="sorted").encode
 
 
 class Said(msgspec.Struct, kw_only=True):
-    """One model call. Each of `messages` and `answer` is text in one form, equal where the meaning is."""
+    """One model call. Each of `messages` and `answer` is text in one form, equal where the meaning is.
+
+    Attributes:
+        header: what the session header said.
+        tools: the definitions of tools, which are part of the prompt, as text; empty where there are none.
+        text: the answer's text alone, by which later prompts that hold it are known.
+        kept_tokens: those of the answer that go on in the conversation: all but its reasoning, as far as that is told.
+    """
 
     start_s: float
     end_s: float
-    header: str | None
-    model: str | None
+    header: str | None = None
+    model: str | None = None
+    tools: str = ""
     messages: list[str]
     answer: str
     text: str
-    waits_for_tools: bool
-    input_tokens: int | None
-    output_tokens: int | None
+    waits_for_tools: bool = False
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    kept_tokens: int | None = None
+
+
+class _Framed:
+    """An answer out of its raw bytes: status, headers, body."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._parts: list[bytes] = []
+        self.status = 0
+        self._headers: dict[bytes, bytes] = {}
+        self._parser.feed_data(raw)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.lower()] = value.strip().lower()
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+
+    def on_body(self, data: bytes) -> None:
+        self._parts.append(data)
+
+    def body(self) -> bytes:
+        return _unpacked(b"".join(self._parts), self._headers.get(b"content-encoding", b""))
+
+    @property
+    def streamed(self) -> bool:
+        return self._headers.get(b"content-type", b"").startswith(b"text/event-stream")
 
 
 def read(exchange: Exchange) -> Said | None:
     """What was said, or None where there is no whole answer to a model call."""
-    if exchange.status != 200 or not exchange.complete:
+    if not exchange.complete:
         return None
     try:
-        asked = _read(_unpacked(exchange.request, exchange.request_encoding))
-        answer = _unpacked(exchange.answer, exchange.encoding)
+        framed = _Framed(b"".join(exchange.answer))
+        if framed.status != 200:
+            return None
+        asked = _read(_unpacked(b"".join(exchange.request), exchange.request_encoding))
         anthropic = exchange.url.partition(b"?")[0].endswith(b"/messages")
-        reply = _reply(AnthropicDecoder() if anthropic else OpenAIDecoder(), answer, exchange.streamed)
+        reply = _reply(AnthropicDecoder() if anthropic else OpenAIDecoder(), framed.body(), framed.streamed)
         messages = _messages(asked)
-    except (ValueError, KeyError, TypeError, AttributeError, zlib.error):
+        tools = _write(asked["tools"]).decode() if asked.get("tools") else ""
+    except (ValueError, KeyError, TypeError, AttributeError, zlib.error, httptools.HttpParserError):
         return None
     if reply.error or not (reply.text or reply.reasoning or reply.tool_calls or reply.usage.output):
         return None
-    tools = [(str(tool["name"]), tool["arguments"]) for tool in reply.tool_calls]
-    model = asked.get("model")
+    calls = [(str(tool["name"]), tool["arguments"]) for tool in reply.tool_calls]
+    model, output = asked.get("model"), reply.usage.output
     return Said(
         start_s=exchange.start_s,
         end_s=exchange.end_s,
         header=exchange.session,
         model=model if isinstance(model, str) else None,
+        tools=tools,
         messages=messages,
-        answer=_form("assistant", reply.text, tools),
+        answer=_form("assistant", reply.text, calls),
         text=reply.text.strip(),
-        waits_for_tools=bool(tools),
+        waits_for_tools=bool(calls),
         input_tokens=reply.usage.input,
-        output_tokens=reply.usage.output,
+        output_tokens=output,
+        kept_tokens=None if output is None else max(0, output - (reply.usage.reasoning or 0)),
     )
 
 
-def _unpacked(parts: list[bytes], encoding: bytes) -> bytes:
-    data = b"".join(parts)
+def _unpacked(data: bytes, encoding: bytes) -> bytes:
     if encoding in (b"gzip", b"deflate"):
         return zlib.decompress(data, 47)
     if encoding not in (b"", b"identity"):

@@ -1,103 +1,134 @@
-"""Reads exchanges and writes the trace, in a thread of its own, so that forwarding does not wait for it."""
+"""The proxy's side of the recording: hands exchanges to the process that writes the trace, between its own work."""
 
 from __future__ import annotations
 
-import secrets
+import asyncio
+import sys
 import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Thread
+from typing import cast
 
 import msgspec
 
-from harness.errors import UsageError
-from harness.proxy.conversation import Said, read
-from harness.proxy.grouping import Gathered, Grouping
-from harness.proxy.relay import Exchange
-from harness.workloads.traces.harness import encode
+from harness.errors import HarnessError, UsageError
+from harness.proxy.exchange import Exchange
+from harness.proxy.journal import path_of
+from harness.proxy.scribe import Message, Opening, Passed, Taken, Tally, encode
 
-_write = msgspec.json.Encoder().encode
+_PAUSE_S = 1.0  # between two looks for sessions that are over
+
+
+class _Told(asyncio.SubprocessProtocol):
+    """Hears what the process says at its end."""
+
+    def __init__(self) -> None:
+        self.said = b""
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self.said += data
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.ended.set_result(None)
 
 
 class Recorder:
-    """Writes to `out`, which must not exist. A session is written when it was idle for `idle_s`, or at the end."""
+    """Records to `out`, which must not exist. A session is written when it was idle for `idle_s`, or at the end.
 
-    def __init__(self, out: Path, *, idle_s: float, contents: bool, open_: set[Exchange]) -> None:
-        try:
-            self._file = out.open("xb")
-            self._contents = out.with_name(out.name + ".contents").open("xb") if contents else None
-        except OSError as error:
-            reason = "exists" if isinstance(error, FileExistsError) else error.strerror
-            raise UsageError(f"cannot write {error.filename}: {reason}", remedy="give another --out") from None
-        self._idle_s, self._open = idle_s, open_
-        self._grouping = Grouping(secrets.token_bytes(16), time.monotonic())
-        self._queue: SimpleQueue[Exchange | None] = SimpleQueue()
-        self._thread = Thread(target=self._work, name="recorder", daemon=True)
-        self.sessions = self.calls = self.unread = self.estimated = 0
-        self._thread.start()
+    There is no thread here: it would hold up the forwarding whenever it is its turn.
+    """
+
+    def __init__(self, out: Path, *, idle_s: float, contents: bool, oldest_s: Callable[[], float]) -> None:
+        said = out.with_name(out.name + ".contents") if contents else None
+        _create([path_of(out), out, *([said] if said else [])])
+        self._opening = Opening(
+            out=str(out), contents=str(said) if said else None, idle_s=idle_s, origin_s=time.monotonic()
+        )
+        self._pause_s = min(_PAUSE_S, idle_s / 4)
+        self._oldest_s = oldest_s
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[Exchange] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Start the process that writes."""
+        command = [sys.executable, "-m", "harness.proxy.scribe"]
+        self._process, self._told = await self._loop.subprocess_exec(
+            _Told, *command, stderr=None, start_new_session=True
+        )
+        self._stdin = cast(asyncio.WriteTransport, self._process.get_pipe_transport(0))
+        self._say(self._opening)
+        self._timer = self._loop.call_later(self._pause_s, self._passed)
 
     def take(self, exchange: Exchange) -> None:
-        """Hand over an exchange that has ended. Returns at once."""
+        """Hand over an exchange that has ended, as soon as there is time."""
         if exchange.wanted:
-            self._queue.put(exchange)
+            self._waiting.append(exchange)
+            if len(self._waiting) == 1:
+                self._loop.call_soon(self._hand_over)
 
-    def close(self) -> None:
-        """Write all that is open."""
-        self._queue.put(None)
-        self._thread.join()
-        self._file.close()
-        if self._contents is not None:
-            self._contents.close()
+    async def close(self) -> Tally:
+        """Have all written that is open.
 
-    def _work(self) -> None:
-        pause = min(1.0, self._idle_s / 4)
-        due = time.monotonic() + pause
-        while True:
-            exchange: Exchange | None
-            try:
-                exchange = self._queue.get(timeout=pause)
-                if exchange is None:
-                    break
-            except Empty:
-                exchange = None
-            if exchange is not None:
-                self._read(exchange)
-            now = time.monotonic()
-            if now >= due:
-                oldest = min((one.start_s for one in self._open.copy()), default=now)
-                self._flush(oldest - self._idle_s)
-                due = now + pause
-        self._flush(float("inf"))
+        Raises:
+            HarnessError: the process that writes has failed.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._waiting:
+            self._say(Taken(self._waiting.popleft()))
+        if not self._stdin.is_closing():
+            self._stdin.write_eof()
+        await self._told.ended
+        code = self._process.get_returncode()
+        if code or not self._told.said:
+            raise HarnessError(
+                f"the process that writes the trace has ended with {code}",
+                remedy=f"harness record --finish --out {self._opening.out} saves what was recorded",
+            )
+        tally: Tally = msgspec.json.decode(self._told.said, type=Tally)
+        return tally
 
-    def _read(self, exchange: Exchange) -> None:
-        said = read(exchange)
-        if said is None:
-            self.unread += 1
-        else:
-            self._add(said)
+    def _hand_over(self) -> None:
+        """One exchange a turn of the loop."""
+        if self._waiting:
+            self._say(Taken(self._waiting.popleft()))
+        if self._waiting:
+            self._loop.call_soon(self._hand_over)
 
-    def _add(self, said: Said) -> None:
-        self._grouping.add(said)
-        self.calls += 1
-        self.estimated += said.input_tokens is None or said.output_tokens is None
+    def _passed(self) -> None:
+        if not self._waiting:
+            self._say(Passed(min(self._oldest_s(), time.monotonic())))
+        self._timer = self._loop.call_later(self._pause_s, self._passed)
 
-    def _flush(self, before_s: float) -> None:
-        for session in self._grouping.over(before_s):
-            self._file.write(encode(self._grouping.line(session)) + b"\n")
-            self._file.flush()
-            self.sessions += 1
-            if self._contents is not None:
-                self._keep(session)
+    def _say(self, message: Message) -> None:
+        if not self._stdin.is_closing():
+            data = encode(message)
+            self._stdin.write(len(data).to_bytes(4, "big") + data)
 
-    def _keep(self, session: Gathered) -> None:
-        calls = sorted(session.calls, key=lambda call: call.said.start_s)
-        assert self._contents is not None
-        for number, call in enumerate(calls, 1):
-            kept = {
-                "session": session.id,
-                "name": f"r{number}",
-                "messages": call.said.messages,
-                "answer": call.said.answer,
-            }
-            self._contents.write(_write(kept) + b"\n")
-        self._contents.flush()
+
+def _create(paths: list[Path]) -> None:
+    """Make these files, which must not exist; all or none.
+
+    Raises:
+        UsageError: one exists, or cannot be made.
+    """
+    made: list[Path] = []
+    try:
+        for path in paths:
+            path.open("xb").close()
+            made.append(path)
+    except OSError as error:
+        for path in made:
+            path.unlink()
+        exists = isinstance(error, FileExistsError)
+        if exists and path == paths[0]:
+            raise UsageError(
+                f"{path} is the journal of a recording that broke off",
+                remedy=f"harness record --finish --out {paths[1]} makes a trace of it",
+            ) from None
+        raise UsageError(
+            f"cannot write {path}: {'exists' if exists else error.strerror}", remedy="give another --out"
+        ) from None

@@ -1,129 +1,37 @@
 """The forwarding path: each client connection has one upstream connection, and bytes go through as they come.
 
-Only the request's head is written anew: Host is the target's. Answers go through raw, framing included. What is needed
-for the trace is kept in lists of bytes and handed over when the answer has ended.
+Only heads are written anew: Host is the target's, and what concerns one hop is left out. What is needed for the trace
+is kept in lists of bytes and handed over when the answer has ended.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any
 
 import httptools
 import msgspec
 
-from harness.errors import UsageError
+from harness.proxy.exchange import Exchange
+from harness.proxy.heads import Field, passed_on
+from harness.proxy.sending import Outlet
+from harness.proxy.target import Target
+from harness.proxy.upstream import Upstream
 
-_DROPPED = {b"host", b"proxy-connection", b"proxy-authorization", b"trailer", b"transfer-encoding"}
-
-
-class Target:
-    """Where requests go. Raises UsageError where `url` is no http(s) URL."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"--target {url!r} is no URL", remedy="give one such as http://127.0.0.1:8000/v1")
-        try:
-            port = parts.port
-        except ValueError as error:
-            raise UsageError(f"--target: {error}") from None
-        self.tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self.host = parts.hostname
-        self.port = port or (443 if self.tls else 80)
-        self.path = parts.path.rstrip("/")
-        self.authority = parts.netloc.rpartition("@")[2].encode("latin-1")
+_REASONS = {400: b"Bad Request", 502: b"Bad Gateway"}
 
 
-class Exchange:
-    """One request and its answer, as bytes. Times are of the monotonic clock, in seconds."""
+class _Asked:
+    """A request under way: what it says, and the bytes that are for the target."""
 
-    def __init__(self) -> None:
-        self.start_s = time.monotonic()
-        self.end_s = 0.0
-        self.method = b""
-        self.url = b""
-        self.session: str | None = None
-        self.request_encoding = b""
-        self.request: list[bytes] = []
-        self.sent: list[bytes] = []  # as it went to the target, until the answer begins
-        self.status = 0
-        self.encoding = b""
-        self.streamed = False
-        self.answer: list[bytes] = []
-        self.complete = False
-
-    @property
-    def wanted(self) -> bool:
-        """Whether it is a model call."""
-        path = self.url.partition(b"?")[0]
-        return self.method == b"POST" and path.endswith((b"/completions", b"/messages"))
-
-
-class Upstream(asyncio.Protocol):
-    """The connection to the target. It also is what its parser of answers calls."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._parser: Any = httptools.HttpResponseParser(self)
-        self.transport: asyncio.Transport | None = None
-        self.served = False  # it has brought an answer
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
-        self._client.connected(self.transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._client.to_client(data)  # first of all: what follows is for the trace
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._client.lost(None)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.transport = None
-        self._client.lost(error)
-
-    def pause_writing(self) -> None:
-        self._client.hold(True)
-
-    def resume_writing(self) -> None:
-        self._client.hold(False)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        exchange = self._client.current
-        lower = name.lower()
-        if exchange is not None and lower == b"content-encoding":
-            exchange.encoding = value.strip().lower()
-        elif exchange is not None and lower == b"content-type":
-            exchange.streamed = value.lower().startswith(b"text/event-stream")
-
-    def on_headers_complete(self) -> None:
-        exchange = self._client.current
-        if exchange is None:
-            return
-        exchange.status = self._parser.get_status_code()
-        exchange.sent.clear()
-        if exchange.method == b"HEAD" and exchange.status >= 200:
-            self._parser = httptools.HttpResponseParser(self)  # no body comes, whatever the head says
-            self._client.answered()
-
-    def on_body(self, data: bytes) -> None:
-        exchange = self._client.current
-        if exchange is not None and exchange.wanted:
-            exchange.answer.append(data)
-
-    def on_message_complete(self) -> None:
-        exchange = self._client.current
-        if exchange is not None and exchange.status >= 200:
-            self.served = True
-            self._client.answered()
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.sent: list[bytes] = []  # kept until the answer begins: it may have to be sent again
+        self.begun = False  # its answer has
 
 
 class Client(asyncio.Protocol):
@@ -134,22 +42,24 @@ class Client(asyncio.Protocol):
     ) -> None:
         self._target, self._header, self._open, self._done, self._all = target, header, open_, done, all_
         self._parser: Any = httptools.HttpRequestParser(self)
-        self._transport: asyncio.Transport | None = None
+        self._outlet: Outlet | None = None
         self._upstream = Upstream(self)
         self._connecting: asyncio.Task[None] | None = None
         self._early: list[bytes] = []
-        self._queue: deque[Exchange] = deque()
-        self._reading = Exchange()
-        self._lines: list[bytes] = []
+        self._queue: deque[_Asked] = deque()  # the first one is at the target, the others wait for its answer
+        self._reading = _Asked(Exchange(0.0))
+        self._fields: list[Field] = []
         self._chunked = False
 
     @property
     def current(self) -> Exchange | None:
         """The exchange whose answer comes next."""
-        return self._queue[0] if self._queue else None
+        return self._queue[0].exchange if self._queue else None
+
+    # -- what the client sends
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._outlet = Outlet(transport)
         self._all.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -159,56 +69,54 @@ class Client(asyncio.Protocol):
             self._refuse(400, "the request is not HTTP/1.1")
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
+        self._outlet = None
         self._all.discard(self)
         if self._connecting is not None:
             self._connecting.cancel()
-        if self._upstream.transport is not None:
-            self._upstream.transport.abort()
+        if self._upstream.outlet is not None:
+            self._upstream.outlet.abort()
         self._give_up()
 
     def pause_writing(self) -> None:
-        if self._upstream.transport is not None:
-            self._upstream.transport.pause_reading()
+        if self._upstream.outlet is not None:
+            self._upstream.outlet.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if self._upstream.transport is not None:
-            self._upstream.transport.resume_reading()
+        if self._upstream.outlet is not None:
+            self._upstream.outlet.transport.resume_reading()
 
     def on_message_begin(self) -> None:
-        self._reading = Exchange()
-        self._lines = []
+        self._reading = _Asked(Exchange(time.monotonic()))
+        self._fields = []
         self._chunked = False
 
     def on_url(self, url: bytes) -> None:
-        self._reading.url += url
+        self._reading.exchange.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        lower = name.lower()
+        lower, exchange = name.lower(), self._reading.exchange
         if lower == b"transfer-encoding":
             self._chunked = True
-        if lower == self._header:
-            self._reading.session = value.decode("latin-1")
         elif lower == b"content-encoding":
-            self._reading.request_encoding = value.strip().lower()
-        if lower not in _DROPPED:
-            self._lines.append(name + b": " + value)
+            exchange.request_encoding = value.strip().lower()
+        if lower == self._header:
+            exchange.session = value.decode("latin-1")
+        if lower != b"host":
+            self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
-        exchange = self._reading
+        exchange = self._reading.exchange
         exchange.method = self._parser.get_method()
         version = self._parser.get_http_version().encode()
-        head = [exchange.method + b" " + exchange.url + b" HTTP/" + version, b"Host: " + self._target.authority]
-        head += self._lines
-        if self._chunked:
-            head.append(b"Transfer-Encoding: chunked")
-        self._queue.append(exchange)
+        lines = [exchange.method + b" " + exchange.url + b" HTTP/" + version, b"Host: " + self._target.authority]
+        lines += [name + b": " + value for name, value in passed_on(self._fields)]
+        self._queue.append(self._reading)
         self._open.add(exchange)
-        self._send(b"\r\n".join(head) + b"\r\n\r\n")
+        self._send(b"\r\n".join(lines) + b"\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
-        if self._reading.wanted:
-            self._reading.request.append(data)
+        if self._reading.exchange.wanted:
+            self._reading.exchange.request.append(data)
         self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def on_message_complete(self) -> None:
@@ -216,12 +124,27 @@ class Client(asyncio.Protocol):
             self._send(b"0\r\n\r\n")
 
     def _send(self, data: bytes) -> None:
-        self._reading.sent.append(data)
-        self._forward(data)
+        asked = self._reading
+        if not asked.begun:
+            asked.sent.append(data)
+        if self._queue and asked is self._queue[0]:
+            self._forward(data)
+
+    def _refuse(self, status: int, message: str) -> None:
+        if self._outlet is not None:
+            body = msgspec.json.encode({"error": {"message": f"harness record: {message}", "code": status}})
+            head = (
+                b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+            )
+            self._outlet.send(head % (status, _REASONS[status], len(body)) + body)
+            self._outlet.transport.close()
+        self._give_up()
+
+    # -- the target's side
 
     def _forward(self, data: bytes) -> None:
-        if self._upstream.transport is not None:
-            self._upstream.transport.write(data)
+        if self._upstream.outlet is not None:
+            self._upstream.outlet.send(data)
             return
         self._early.append(data)
         if self._connecting is None:
@@ -234,57 +157,61 @@ class Client(asyncio.Protocol):
         except OSError as error:
             self._refuse(502, f"{target.host}:{target.port} cannot be reached: {error}")
 
-    def connected(self, transport: asyncio.Transport) -> None:
+    def connected(self) -> None:
         """What came before there was a connection goes first, ahead of anything read from now on."""
         early, self._early = self._early, []
-        transport.write(b"".join(early))
-
-    def _refuse(self, status: int, message: str) -> None:
-        if self._transport is not None:
-            body = msgspec.json.encode({"error": {"message": f"harness record: {message}", "code": status}})
-            phrase = {400: b"Bad Request", 502: b"Bad Gateway"}[status]
-            head = (
-                b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
-            )
-            self._transport.write(head % (status, phrase, len(body)) + body)
-            self._transport.close()
-        self._give_up()
+        if self._outlet is None:
+            self._upstream.outlet.abort()  # type: ignore[union-attr]  # the client has left meanwhile
+        else:
+            self._forward(b"".join(early))
 
     def to_client(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
+        if self._outlet is not None:
+            self._outlet.send(data)
 
     def hold(self, full: bool) -> None:
         """The target does not keep up: read no more of the request, or go on."""
-        if self._transport is not None:
+        if self._outlet is not None:
             with suppress(RuntimeError):
-                (self._transport.pause_reading if full else self._transport.resume_reading)()
+                (self._outlet.transport.pause_reading if full else self._outlet.transport.resume_reading)()
+
+    def begun(self) -> None:
+        self._queue[0].begun = True
+        self._queue[0].sent.clear()
 
     def answered(self) -> None:
-        exchange = self._queue.popleft()
-        exchange.complete = True
-        self._end(exchange)
+        """An answer has ended: whoever has asked meanwhile is next."""
+        asked = self._queue.popleft()
+        asked.exchange.complete = True
+        self._end(asked.exchange)
+        if self._queue:
+            self._forward(b"".join(self._queue[0].sent))
 
-    def lost(self, error: Exception | None) -> None:
+    def lost(self, error: Exception | None, *, whole: bool) -> None:
         """The target has closed: so do we, in its way; but not between two answers, since many servers close a
         connection that they said they would keep. The next request, or one that just missed it, gets a new one."""
-        exchange, served = self.current, self._upstream.served
-        if self._transport is not None and served and (exchange is None or (exchange.sent and len(self._queue) == 1)):
+        if whole and self._queue:
+            self._queue[0].exchange.complete = True
+        asked, served = (self._queue[0] if self._queue else None), self._upstream.served
+        if self._outlet is not None and served and (asked is None or not asked.begun):
             self._upstream, self._connecting, self._early = Upstream(self), None, []
-            if exchange is not None:
-                self._forward(b"".join(exchange.sent))
+            if asked is not None:
+                self._forward(b"".join(asked.sent))
             return
-        if self._transport is not None:
-            (self._transport.abort if error else self._transport.close)()
+        if self._outlet is not None:
+            (self._outlet.transport.abort if error else self._outlet.transport.close)()
         self._give_up()
 
+    # -- ends
+
     def cut(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        """End the connection now."""
+        if self._outlet is not None:
+            self._outlet.abort()
 
     def _give_up(self) -> None:
         while self._queue:
-            self._end(self._queue.popleft())
+            self._end(self._queue.popleft().exchange)
 
     def _end(self, exchange: Exchange) -> None:
         exchange.end_s = time.monotonic()

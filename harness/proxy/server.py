@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import signal
 import sys
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.proxy.exchange import Exchange
 from harness.proxy.recorder import Recorder
-from harness.proxy.relay import Client, Exchange, Target
+from harness.proxy.relay import Client
+from harness.proxy.scribe import Tally
+from harness.proxy.target import Target
 
 
 def serve(*, target: str, host: str, port: int, out: Path, idle_s: float, contents: bool, session_header: str) -> None:
@@ -37,6 +41,7 @@ async def _serve(target: Target, host: str, port: int, record: tuple[Path, float
     clients: set[Client] = set()
     header = session_header.lower().encode("latin-1")
     recorder: Recorder | None = None
+    tally: Tally | None = None
 
     def done(exchange: Exchange) -> None:
         if recorder is not None:
@@ -48,9 +53,11 @@ async def _serve(target: Target, host: str, port: int, record: tuple[Path, float
         raise UsageError(f"cannot listen on {host}:{port}: {error}", remedy="--port 0 takes a free port") from error
     out, idle_s, contents = record
     try:
-        recorder = Recorder(out, idle_s=idle_s, contents=contents, open_=under_way)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopped.set)
+        recorder = Recorder(out, idle_s=idle_s, contents=contents, oldest_s=lambda: _oldest_s(under_way))
+        await recorder.start()
+        for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+            if hasattr(signal, name):
+                loop.add_signal_handler(getattr(signal, name), stopped.set)
         bound, taken = server.sockets[0].getsockname()[:2]
         shown = f"[{bound}]" if ":" in bound else bound
         print(f"listening on http://{shown}:{taken}{target.path}", flush=True)
@@ -61,15 +68,19 @@ async def _serve(target: Target, host: str, port: int, record: tuple[Path, float
             client.cut()
         await asyncio.sleep(0)
         if recorder is not None:
-            await loop.run_in_executor(None, recorder.close)
+            tally = await recorder.close()
     with contextlib.suppress(OSError):
-        print(_told(recorder, out), file=sys.stderr)
+        print(_told(tally, out), file=sys.stderr)
 
 
-def _told(recorder: Recorder, out: Path) -> str:
-    words = f"{recorder.sessions} sessions with {recorder.calls} requests in {out}"
-    if recorder.unread:
-        words += f"; {recorder.unread} requests without a whole, readable answer were left out"
-    if recorder.estimated:
-        words += f"; {recorder.estimated} answers came without usage: their lengths are estimates (4 bytes a token)"
+def _oldest_s(under_way: set[Exchange]) -> float:
+    return min((one.start_s for one in under_way.copy()), default=math.inf)
+
+
+def _told(tally: Tally, out: Path) -> str:
+    words = f"{tally.sessions} sessions with {tally.calls} requests in {out}"
+    if tally.unread:
+        words += f"; {tally.unread} requests without a whole, readable answer were left out"
+    if tally.estimated:
+        words += f"; {tally.estimated} answers came without usage: their lengths are estimates (4 bytes a token)"
     return words

@@ -9,7 +9,7 @@ DEV  := $(VENV)/installed-dev
 CORE := $(VENV)/installed-core
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm test-ray lint bench docs-check engines lab lab-tools clean
+.PHONY: help demo test test-vllm test-ray lint bench docs-check engines browser lab lab-tools clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ docs-check: $(DEV) ## Links, commands and configs that the documents show
 
 engines: $(DEV) ## Only build the engines
 	$(BIN)/python tests/engines/build.py all
+
+browser: $(DEV) ## Get Debian's chromium for the tests of the HTML pages; that it cannot be had is told
+	@$(BIN)/python tests/browser.py || test $$? -eq 3
 
 lab-tools: $(DEV) ## Get Prometheus and the parsers that the tests of the lab use (300 MB, once); what cannot be had is named
 	@$(BIN)/python tests/lab_tools.py || test $$? -eq 3

@@ -1,6 +1,10 @@
 """A real browser for the tests: Chromium without a window, asked by its own protocol over two pipes.
 
 Nothing but the browser itself is needed: no driver, no library. `find()` names it, or nothing where there is none.
+
+    python tests/browser.py
+
+installs Debian's package where there is none and this is root. Exit codes: 0 it is there; 3 it cannot be had here.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -53,6 +58,12 @@ class Seen:
             raise RuntimeError(f"{expression}: {told['exceptionDetails']}")
         return told["result"].get("value")
 
+    def press(self, key: str) -> None:
+        """A key, such as `Tab`."""
+        for kind in ("keyDown", "keyUp"):
+            told = {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": {"Tab": 9}.get(key, 0)}
+            self.browser.call("Input.dispatchKeyEvent", told, self.session)
+
     def picture(self, path: Path) -> None:
         """The whole page as PNG."""
         size = self.browser.call("Page.getLayoutMetrics", {}, self.session)["cssContentSize"]
@@ -90,6 +101,7 @@ class Browser:
         self._count = 0
         self._pages: dict[str, Seen] = {}
         self._loaded: set[str] = set()
+        self._target = ""
 
     def __enter__(self) -> Browser:
         return self
@@ -109,8 +121,11 @@ class Browser:
     def open(
         self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False, scripts: bool = True
     ) -> Seen:
-        """Show a file, and come back when it has loaded."""
+        """Show a file, and come back when it has loaded. The page before it is closed."""
+        if self._target:
+            self.call("Target.closeTarget", {"targetId": self._target})
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
+        self._target = target
         session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
         seen = self._pages[session] = Seen(self, session)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -172,3 +187,29 @@ class Browser:
             seen.errors.append(json.dumps(told["args"]))
         elif method == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
             seen.errors.append(told["entry"]["text"])
+
+
+def main() -> int:
+    """Get a browser, if it can be had."""
+    if find() is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        # The lists of packages may be missing or old: then they are got, and it is tried again.
+        _ = _quietly("install", "-y", "--no-install-recommends", "chromium") or (
+            _quietly("update") and _quietly("install", "-y", "--no-install-recommends", "chromium")
+        )
+    found = find()
+    print(f"browser: {found}" if found else "browser: WITHOUT chromium: apt install chromium; its tests are skipped")
+    return 0 if found else 3
+
+
+def _quietly(*words: str) -> bool:
+    try:
+        told = subprocess.run(
+            ["apt-get", "-q", *words], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=600
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return told.returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,10 +17,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.engines import agents
+
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("HARNESS_CACHE") or ROOT / ".cache").absolute()
 VENV = CACHE / "engines" / "vllm-venv"
 SESSIONS, TURNS = 100, 3
+CORES = sorted(os.sched_getaffinity(0))
+STRAINED = {"loop_lag", "send_lag", "coalesced", "worker_cpu"}  # findings of a client that had to wait for its core
 
 pytestmark = [pytest.mark.engine, pytest.mark.vllm]
 
@@ -44,9 +49,10 @@ class Finished(NamedTuple):
 
 
 def run(home: Path, config: str, *overrides: str) -> Finished:
-    """`harness run` in a process of its own, with one thread for the engine: the other core is the client's."""
+    """`harness run` in a process of its own, on the last core; the engine has the others."""
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_CACHE": str(home), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "harness", "run", str(ROOT / "configs" / config), "--json", "--quiet"]
+    words = [sys.executable, "-m", "harness", "run", str(ROOT / "configs" / config), "--json", "--quiet"]
+    command = on_cores(words, CORES[-1:])
     for override in overrides:
         command += ["-o", override]
     environment = os.environ | offline | {"VLLM_CPU_KVCACHE_SPACE": "1", "NO_COLOR": "1"}
@@ -64,11 +70,28 @@ def run(home: Path, config: str, *overrides: str) -> Finished:
     )
 
 
-def small(model: Path, *arguments: str) -> list[str]:
+def on_cores(command: list[str], cores: list[int]) -> list[str]:
+    """The command, kept on these cores."""
+    script = f"import os, sys; os.sched_setaffinity(0, {cores}); os.execv(sys.argv[1], sys.argv[1:])"
+    return [sys.executable, "-c", script, *command]
+
+
+@pytest.fixture(scope="module")
+def vllm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`vllm`, kept off the last core. Its processes spin while they wait for each other: a client that shares all its
+    cores with them is often not woken before an answer is whole, and then every event has the time of the last."""
+    script = tmp_path_factory.mktemp("bin") / "vllm"
+    words = on_cores([str(VENV / "bin" / "vllm")], CORES[:-1] or CORES)
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+def small(binary: Path, model: Path, *arguments: str) -> list[str]:
     """The overrides that turn configs/vllm.yaml into a run of the tiny model."""
     options = ["--dtype", "float32", "--max-model-len", "4096", "--enforce-eager", "--num-gpu-blocks-override", "256"]
     return [
-        f"backend.binary={VENV / 'bin' / 'vllm'}",
+        f"backend.binary={binary}",
         "backend.model=tiny",
         f"backend.launch.model={model / 'hf'}",
         f"backend.launch.args={json.dumps([*options, *arguments])}",
@@ -97,12 +120,13 @@ def descendants() -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def detailed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+def detailed(vllm: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     """100 sessions of 3 turns, 4 at a time, on a server that tells cached tokens and answers with token ids."""
     home = tmp_path_factory.mktemp("vllm")
     before = descendants()
     more = ["backend.tokens_per_event=token_ids", "backend.cache_salt=true"]
-    yield run(home, "vllm.yaml", *small(tiny_model, "--enable-prompt-tokens-details"), *more)
+    told = ["--enable-prompt-tokens-details", "--enable-per-request-metrics"]
+    yield run(home, "vllm.yaml", *small(vllm, tiny_model, *told), *more)
     assert descendants() <= before, "a process of vLLM is left"
 
 
@@ -145,28 +169,43 @@ def test_cached_tokens_grow_with_the_turns(detailed: Finished) -> None:
 
 
 def test_time_to_first_token_is_the_server_s(detailed: Finished) -> None:
-    """The means over the same requests: ours has the network on top, and what a busy client adds."""
+    """The means over the same requests. vLLM counts from when it begins to make tokens of the prompt until its front
+    has the first of the answer; ours has HTTP, JSON and the loopback on top, both ways."""
     first, last = (sample["histograms"]["ttft"] for sample in (detailed.samples[0], detailed.samples[-1]))
     served = sum(last["counts"]) - sum(first["counts"])
     assert served == SESSIONS * TURNS
-    theirs = (last["sum"] - first["sum"]) / served
-    ours = sum(record["first_token_ns"] - record["sent_ns"] for record in detailed.records) / served / 1e9
-    assert ours >= theirs * 0.85 - 0.005
-    told = f"ttft: ours {ours * 1e3:.1f} ms, the server's {theirs * 1e3:.1f} ms (means of {served})"
-    print(told)
+    theirs = (last["sum"] - first["sum"]) / served * 1e3
+    ours = sum(record["first_token_ns"] - record["sent_ns"] for record in detailed.records) / served / 1e6
+    core = [record["server"]["metrics"] for record in detailed.records]
+    inside = sum(times["queue_time_ms"] + times["time_to_first_token_ms"] for times in core) / served
+    print(f"ttft: ours {ours:.1f} ms, the server's {theirs:.1f} ms, of its core {inside:.1f} ms (means of {served})")
+    assert inside <= theirs <= ours, "each holds the one before"
+    found = {finding["code"] for finding in detailed.summary["validity"]["findings"]}
+    if found & STRAINED:
+        print(f"no upper limit: the client had to wait for its core ({', '.join(sorted(found & STRAINED))})")
+    else:
+        assert ours <= max(theirs * 1.15, theirs + 5)
 
 
 @pytest.fixture(scope="module")
-def plain(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def plain(vllm: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The same server without details, fewer sessions."""
     home = tmp_path_factory.mktemp("vllm-plain")
-    return run(home, "vllm.yaml", *small(tiny_model), "load.sessions=8")
+    return run(home, "vllm.yaml", *small(vllm, tiny_model), "load.sessions=8")
 
 
 def test_cached_tokens_are_unknown_without_details(plain: Finished) -> None:
     assert plain.summary["counts"]["requests"]["ok"] == 8 * TURNS
     assert plain.summary["tokens"]["cached_input"] is None
     assert all(record["cached_tokens"] is None for record in plain.records)
+
+
+def test_react_and_orchestrator(tiny_model: Path, tmp_path: Path) -> None:
+    """One start of the engine for both kinds of agents."""
+    (tmp_path / "agents.yaml").write_text(agents.config({"kind": "vllm"}))
+    backend = [one for one in small(tiny_model, "--enable-prompt-tokens-details") if one.startswith("backend.")]
+    done = run(tmp_path, str(tmp_path / "agents.yaml"), *backend)
+    agents.check(done.summary, done.records)
 
 
 def test_transformers_serve(tiny_model: Path, tmp_path: Path) -> None:

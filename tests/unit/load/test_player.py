@@ -23,6 +23,8 @@ from harness.load.ledger import Ledger
 from harness.load.limits import Limiter
 from harness.load.player import Player
 from harness.load.scheduler import Scheduler
+from harness.metrics.sessions import session_table
+from harness.metrics.table import RecordTable
 from harness.plan import Plan, make_plan
 from harness.records.reader import read_records
 from harness.records.record import Record
@@ -708,3 +710,36 @@ def test_chosen_sessions_are_played_one_after_the_other_on_the_axis_of_the_run(t
     shard = plan.alone([7, 3, 12])
     assert list(shard.indices()) == [7, 3, 12] and shard.slots() == [0]
     assert shard.plan.session(7) == plan.session(7)
+
+
+# -- session metrics of a DAG computed by hand, exact to the nanosecond
+
+
+def test_the_session_metrics_of_what_was_played_are_those_computed_by_hand(tmp_path: Path) -> None:
+    """plan 100; a.1 200, tool 50, a.2 100; b after a tool of 300, 150; c 40; the answer after a tool of 10, 60."""
+    nodes = (
+        ask("plan"),
+        ask("a.1", after=(0,)),
+        ask("a.2", after=(1,), history=1, gap_ms=50),
+        ask("b", after=(0,), gap_ms=300),
+        ask("c", after=(0,)),
+        ask("answer", after=(2, 3, 4), joins=(2, 3, 4), gap_ms=10),
+    )
+    took = {"plan": 0.1, "a.1": 0.2, "a.2": 0.1, "b": 0.15, "c": 0.04, "answer": 0.06}
+    play = Play(
+        tmp_path,
+        *nodes,
+        load={"concurrency": 1, "sessions": 2},
+        delay=lambda exchange: took[exchange.id.rsplit("-", 1)[-1]],
+    )
+    told = session_table(RecordTable.of(play.records))
+    for session in range(2):
+        assert told.makespan[session] == pytest.approx(0.1 + 0.3 + 0.15 + 0.01 + 0.06, abs=1e-9)
+        assert told.critical_path[session] == pytest.approx(0.62, abs=1e-9)
+        assert told.gap[session] == pytest.approx(0.31, abs=1e-9)
+        assert told.prefill[session] == pytest.approx(0.31, abs=1e-9)
+        assert told.lag[session] == pytest.approx(0.0, abs=1e-9)
+        assert told.joins.straggler[session] == pytest.approx(0.35 - 0.15, abs=1e-9)  # a took 350, b 150, c 40
+        assert told.joins.efficiency[session] == pytest.approx(0.54 / (3 * 0.35), abs=1e-9)
+    on_path = {record.node for record, critical in zip(play.records, told.critical, strict=True) if critical}
+    assert on_path == {"plan", "b", "answer"}

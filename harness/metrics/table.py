@@ -26,10 +26,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,15 +200,14 @@ class _Columns:
         self.edges = (array("i"), array("q"))  # a row, and the hashed id of one that it waited for
 
     def add(self, records: list[Record]) -> None:
+        if not records:
+            return
         for name in _PLAIN:
             self.ints[name].extend(map(attrgetter(name), records))
         for name in _OPTIONAL:
-            values = map(attrgetter(name), records)
-            self.ints[name].extend([UNKNOWN if value is None else value for value in values])
+            self.ints[name].extend(_or_unknown(list(map(attrgetter(name), records))))
         for name in _NAMED:
-            known = self.known[name]
-            values = map(attrgetter(name), records)
-            self.codes[name].extend([known.setdefault(value, len(known)) for value in values])
+            self.codes[name].extend(_coded(list(map(attrgetter(name), records)), self.known[name]))
         errors = self.known["error"]
         self.codes["error"].extend(
             [-1 if r.error is None else errors.setdefault(r.error, len(errors)) for r in records]
@@ -221,11 +220,11 @@ class _Columns:
         self._edges(records)
 
     def _timings(self, records: list[Record]) -> None:
-        for record in records:
-            told = record.server.get("timings") if record.server else None
-            for name, key in _TIMINGS.items():
-                ms = told.get(key) if isinstance(told, dict) else None
-                self.ints[name].append(round(ms * 1000) if isinstance(ms, int | float) else UNKNOWN)
+        tellers = [record.server.get("timings") if record.server else None for record in records]
+        for name, key in _TIMINGS.items():
+            told = [teller.get(key) if isinstance(teller, dict) else None for teller in tellers] if any(tellers) else []
+            us = [round(ms * 1000) if isinstance(ms, int | float) else UNKNOWN for ms in told]
+            self.ints[name].extend(us or repeat(UNKNOWN, len(records)))
 
     def _events(self, records: list[Record]) -> None:
         self.chunk_count.extend([len(r.chunk_us) for r in records])
@@ -259,6 +258,22 @@ class _Columns:
         parent = order[place].astype(np.int32)
         found = ids[parent] == wanted
         return child[found], parent[found]
+
+
+def _or_unknown(values: list[int | None]) -> Iterable[int]:
+    """The values, UNKNOWN in the place of None. Most columns hold no None, or nothing else."""
+    if None not in values:
+        return cast("list[int]", values)
+    if values.count(None) == len(values):
+        return repeat(UNKNOWN, len(values))
+    return [UNKNOWN if value is None else value for value in values]
+
+
+def _coded(values: list[str], known: dict[str, int]) -> Iterable[int]:
+    """A code for each name; `known` grows."""
+    if values.count(values[0]) == len(values):
+        return repeat(known.setdefault(values[0], len(known)), len(values))
+    return [known.setdefault(value, len(known)) for value in values]
 
 
 def _view(values: array[Any], dtype: Any) -> NDArray[Any]:

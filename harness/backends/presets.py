@@ -286,7 +286,7 @@ BEDROCK = Preset(
     kind="bedrock",
     name="Amazon Bedrock",
     docs="https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions.html"
-    " (https://bedrock-runtime.REGION.amazonaws.com/openai/v1)",
+    " (https://bedrock-mantle.REGION.api.aws/v1, or https://bedrock-runtime.REGION.amazonaws.com/openai/v1)",
     key="AWS_BEARER_TOKEN_BEDROCK",
     fields=_COMPLETION_TOKENS,
 )

@@ -41,7 +41,7 @@ class Server:
             self._server = kind((host, port), _Silent)
         except (OSError, OverflowError) as error:
             raise UsageError(
-                f"cannot listen on {shown}:{port} for {option}: {error}",
+                f"cannot listen on {shown}:{port} for {option}: {getattr(error, 'strerror', None) or error}",
                 remedy=f"another run may hold the port: choose another, or {option} 0 for a free one",
             ) from error
         self._server.set_app(self._answer)

@@ -69,7 +69,10 @@ class HarnessWire:
         try:
             found = await self.loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except OSError as error:
-            raise TargetError(f"cannot resolve {self._host}: {error.strerror or error}") from error
+            raise TargetError(
+                f"cannot resolve {self._host}: {error.strerror or error}",
+                remedy="check the name in backend.url, and this machine's DNS",
+            ) from error
         self.address = await self._answering([(family, address) for family, _, _, _, address in found])
         if self.kernel_clock is not None:
             self._refresh()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
 import signal
 import sys
 from pathlib import Path
@@ -50,7 +51,8 @@ async def _serve(target: Target, host: str, port: int, record: tuple[Path, float
     try:
         server = await loop.create_server(lambda: Client(target, header, under_way, done, clients), host, port)
     except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{port}: {error}", remedy="--port 0 takes a free port") from error
+        why = os.strerror(error.errno) if error.errno else error
+        raise UsageError(f"cannot listen on {host}:{port}: {why}", remedy="--port 0 takes a free port") from error
     out, idle_s, contents = record
     try:
         recorder = Recorder(out, idle_s=idle_s, contents=contents, oldest_s=lambda: _oldest_s(under_way))

@@ -130,7 +130,8 @@ def _ceiling(evidence: Evidence) -> Iterator[Finding]:
     if not ceiling or not lasted:
         return
     share = float(evidence.table.chunks.sum()) / lasted / len(workers) / ceiling
-    message = f"the load took {format_share(share)} of what this machine was calibrated to generate"
+    made_at = (evidence.manifest.calibration or {}).get("made_at", "")[:10]
+    message = f"the load took {format_share(share)} of what this machine can generate (calibrated {made_at})"
     remedy = "more workers (load.workers), or a second machine" if share > _NEAR_CEILING else ""
     yield Finding(code="ceiling_share", severity="info", message=message, value=share, limit=1.0, remedy=remedy)
 

@@ -26,6 +26,7 @@ from harness.run import run
 _TOKENS = 128
 _PACE_S = 0.02
 _TTFT_S = 0.2
+_CEILING_REQUESTS = 2000
 
 
 class Ceiling(msgspec.Struct, kw_only=True):
@@ -91,7 +92,7 @@ def _experiment(name: str, streams: int, requests: int, backend: dict[str, Any])
 
 def _ceiling(place: Path, *, quiet: bool) -> Ceiling:
     streams = 64
-    outcome = run(_experiment("ceiling", streams, 2000, {"profile": "instant"}), out=place, quiet=quiet)
+    outcome = run(_experiment("ceiling", streams, _CEILING_REQUESTS, {"profile": "instant"}), out=place, quiet=quiet)
     report = outcome.analysis.manifest.workers[0]
     events = int(outcome.analysis.table.chunks.sum())
     cpu_s = report.health.cpu_share * report.end_ns / 1e9

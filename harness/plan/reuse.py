@@ -2,18 +2,21 @@
 
 A prompt is a row of texts and answers. Its longest beginning that stood at the beginning of an earlier prompt is held:
 of the same session in the order of its requests, or of any earlier session where all of it is shared text. A
-conversation that goes on holds the whole of what was said, the answer included.
+conversation that goes on holds the whole of what was said, the answer included. Where a prompt leaves what is held with
+a message of the same role as another, the opening of that message is held as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import count
+from typing import NamedTuple
 
 from harness.plan.plan import Plan
 from harness.workloads.session import Node, Session
 
 LOOKED_AT = 5_000  # sessions, or
+_OPENING = 4  # tokens with which every message of a role begins, as `TextCalibration` counts them
 _NODES = 50_000  # requests: enough for a share, and a second's work
 
 
@@ -58,14 +61,31 @@ class InfiniteCache:
     ) -> tuple[int, int]:
         """The tokens held of a prompt that goes on from `so_far`, and where it ends."""
         shared, known = node.history is None, True
-        for key, tokens, common in _segments(node, answers):
-            so_far = hash((so_far, key, tokens))
-            shared = shared and common
+        for segment in _segments(node, answers):
+            opening = hash((so_far, segment.opens))
+            met = self._shared if shared else own
+            begun = known and opening in met
+            met.add(opening)
+            so_far = hash((so_far, segment.key, segment.tokens))
+            shared = shared and segment.shared
             met = self._shared if shared else own
             known = known and so_far in met
-            held += tokens if known else 0
             met.add(so_far)
+            if known:
+                held += segment.tokens
+            elif begun and segment.opens:
+                held += min(_OPENING, segment.tokens)
         return held, so_far
+
+
+class _Segment(NamedTuple):
+    """A text or an answer in a prompt. `shared`: other sessions have it too. `opens`: the role of the message that
+    begins with it; empty where it goes on in one."""
+
+    key: str
+    tokens: int
+    shared: bool
+    opens: str
 
 
 def _answered(session: Session) -> Iterator[tuple[int, Node]]:
@@ -74,11 +94,16 @@ def _answered(session: Session) -> Iterator[tuple[int, Node]]:
     return ((place, node) for place, node in enumerate(session.nodes) if place in wanted)
 
 
-def _segments(node: Node, answers: dict[int, tuple[str, int]]) -> Iterator[tuple[str, int, bool]]:
-    """Key, tokens, and whether other sessions have it too: joined answers stand before the last text."""
+def _segments(node: Node, answers: dict[int, tuple[str, int]]) -> Iterator[_Segment]:
+    """In the order of the prompt: joined answers stand before the last text, in its message."""
+    inside = False
     for text in node.texts[:-1]:
-        yield text.key, text.tokens, text.shared
+        yield _Segment(text.key, text.tokens, text.shared, "" if inside else text.role)
+        inside = text.part
+    last = node.texts[-1] if node.texts else None
+    role = "user" if last is None else last.role
     for join in node.joins:
-        yield *answers[join], False
-    for text in node.texts[-1:]:
-        yield text.key, text.tokens, text.shared
+        yield _Segment(*answers[join], False, "" if inside else role)
+        inside = True
+    if last is not None:
+        yield _Segment(last.key, last.tokens, last.shared, "" if inside else role)

@@ -97,11 +97,12 @@ class Upstream(asyncio.Protocol):
         except ValueError:
             self._raw(head)
             return
-        self._client.to_client(parsed.encoded() + head[end:])
         if parsed.status < 200:  # an interim answer; the real one follows
+            self._client.to_client(parsed.encoded())
             if head[end:]:
                 self._beginning(head[end:])
             return
+        self._client.to_client(parsed.encoded() + head[end:])
         self._frame(parsed, head[:end], head[end:])
 
     def _raw(self, data: bytes) -> None:

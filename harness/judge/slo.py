@@ -142,7 +142,7 @@ def _scalar(name: str, analysis: Analysis) -> Estimate:
     summary = analysis.summary
     value = scalar(summary, name)
     if value is None:
-        return Estimate(reason="not measured" if not name.startswith("cost.") else "no cost is configured or known")
+        return Estimate(reason=_why_unknown(name, analysis))
     if name == "error_rate":
         requests = summary.counts.requests
         bounds = share_bounds(requests.failed, requests.ok + requests.failed)
@@ -151,6 +151,15 @@ def _scalar(name: str, analysis: Analysis) -> Estimate:
     else:
         bounds = _cost_bounds(name, value, analysis)
     return Estimate(value=value, exact=True) if bounds is None else Estimate(value=value, low=bounds[0], high=bounds[1])
+
+
+def _why_unknown(name: str, analysis: Analysis) -> str:
+    if not name.startswith("cost."):
+        return "not measured"
+    cost = analysis.summary.cost
+    if cost is None:
+        return "no cost is configured"
+    return "not known" if cost.basis != "price" else "not known of what is paid by the token"
 
 
 def _cost_bounds(name: str, value: float, analysis: Analysis) -> tuple[float, float] | None:

@@ -43,7 +43,7 @@ def hosted(rows: Sequence[SelfHosting]) -> list[list[str]]:
 
 
 def _row(row: ClassicRow) -> list[str]:
-    load = DASH if row.rate is None else f"{format_number(row.rate)}/s"
+    load = DASH if row.rate is None else f"{row.rate:.3g}/s"
     return [
         clean(PurePath(row.model).name if row.model.startswith("/") else row.model, 60),
         clean(row.optimisation, 60),

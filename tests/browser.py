@@ -119,9 +119,9 @@ class Browser:
         shutil.rmtree(self._profile, ignore_errors=True)
 
     def open(
-        self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False, scripts: bool = True
+        self, page: Path | str, *, width: int = 1280, height: int = 900, dark: bool = False, scripts: bool = True
     ) -> Seen:
-        """Show a file, and come back when it has loaded. The page before it is closed."""
+        """Show a file, or what a URL names, and come back when it has loaded. The page before it is closed."""
         if self._target:
             self.call("Target.closeTarget", {"targetId": self._target})
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
@@ -141,7 +141,8 @@ class Browser:
         ):
             self.call(method, options, session)
         self._loaded.discard(session)
-        self.call("Page.navigate", {"url": path.absolute().as_uri()}, session)
+        url = page if isinstance(page, str) else page.absolute().as_uri()
+        self.call("Page.navigate", {"url": url}, session)
         while session not in self._loaded:
             self._take()
         return seen

@@ -98,7 +98,8 @@ def _cost(told: Explanation) -> str:
         return f"about {money(told.session_cost_ceiling)} a session, if no input is cached"
     if told.per_hour is None:
         return ""
-    hour = f"{money(told.per_hour)} an hour of the hardware"
+    alone = "hardware" in told.hour_parts and "electricity" not in told.hour_parts
+    hour = f"{money(told.per_hour)} an hour of the hardware{', without electricity' if alone else ''}"
     if told.hardware_cost is None:
         return f"{hour}, for as long as the sessions take"
     bound = "" if told.open_loop else "at most "

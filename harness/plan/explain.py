@@ -49,7 +49,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         duration_s: how long sessions start; of a closed loop at most this long; None where nothing bounds it.
         cost_ceiling: of all planned tokens at full price, no input cached; of one session where `sessions` is unknown
             it is `session_cost_ceiling`.
-        per_hour: of the hardware, rented or owned; without electricity where its power is to be measured yet.
+        per_hour: of the hardware, rented or owned, and `hour_parts` what it is made of: without electricity where that
+            has no price, or its power is to be measured yet.
         hardware_cost: of the hardware over `duration_s`; the last answers come on top.
         kinds: shares of each kind of session, the most frequent first.
         notes: what the workload has to tell, e.g. of a trace.
@@ -78,6 +79,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     cost_ceiling: float | None
     session_cost_ceiling: float | None
     per_hour: float | None
+    hour_parts: dict[str, float]
     hardware_cost: float | None
     currency: str | None
     kinds: list[Kind]
@@ -112,7 +114,8 @@ def explain(plan: Plan) -> Explanation:
 
     duration_s = _duration_s(plan)
     cost = experiment.cost
-    per_hour = _per_hour(cost)
+    parts = _hour(cost)
+    per_hour = sum(parts.values()) if parts else None
     return Explanation(
         name=experiment.name,
         seed=experiment.seed,
@@ -136,6 +139,7 @@ def explain(plan: Plan) -> Explanation:
         cost_ceiling=_ceiling(cost, total(requests), total(input_tokens), total(output_tokens)),
         session_cost_ceiling=_ceiling(cost, mean(requests), mean(input_tokens), mean(output_tokens)),
         per_hour=per_hour,
+        hour_parts=parts,
         hardware_cost=None if per_hour is None or duration_s is None else per_hour * duration_s / 3600,
         currency=cost.currency if cost else None,
         kinds=_kinds(counted),
@@ -175,12 +179,13 @@ def _ceiling(
     return dearest / 1e6 * price.batch_factor + price.per_request * requests
 
 
-def _per_hour(cost: Cost | None) -> float | None:
+def _hour(cost: Cost | None) -> dict[str, float]:
+    """What an hour of the hardware is made of; empty where none is paid for."""
     if cost is None or cost.price is not None:
-        return None
+        return {}
     if cost.owned is not None:
-        return sum(owned_hour(cost.owned.model_dump(exclude_none=True), cost.owned.kw).values())
-    return None if cost.gpu_hour is None else sum(rented_hour(cost.gpu_hour, cost.gpus).values())
+        return owned_hour(cost.owned.model_dump(exclude_none=True), cost.owned.kw)
+    return {} if cost.gpu_hour is None else rented_hour(cost.gpu_hour, cost.gpus)
 
 
 def _first(plan: Plan) -> list[Start]:

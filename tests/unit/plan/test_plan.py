@@ -298,6 +298,8 @@ def test_harness_plan_as_json() -> None:
         (["load.rate=", "load.arrivals=", "load.concurrency=2"], ["as many as the time allows", "at most 25.0 s", "first sessions"]),
         (["load.rate=", "load.arrivals=", "load.concurrency=2", "load.duration=", "load.sessions=5"], ["ends with the sessions"]),
         (["cost={price: {input: 1, output: 2}}"], ["at most $", "if no input is cached"]),
+        (["cost={owned: {capex: 1200, kw: 0.065, kwh_price: 0.3}}"], ["($0.0667 an hour of the hardware)"]),
+        (["cost={owned: {capex: 1200, kwh_price: 0.3}}"], ["($0.0414 an hour of the hardware, without electricity)"]),
         (["load.rate=2000/s"], ["sessions spread evenly"]),
     ],
 )  # fmt: skip

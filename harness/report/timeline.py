@@ -117,11 +117,12 @@ def _rows(detail: SessionDetail) -> Iterator[Line]:
 
 
 def _chosen(requests: list[RequestDetail]) -> list[RequestDetail]:
-    """All requests, or those of the critical path and the first others, in their order."""
+    """All requests, or those of the critical path and the longest others, in their order."""
     if len(requests) <= MOST_ROWS:
         return requests
     path = [place for place, one in enumerate(requests) if one.critical][:MOST_ROWS]
-    others = [place for place, one in enumerate(requests) if not one.critical][: MOST_ROWS - len(path)]
+    others = [place for place, one in enumerate(requests) if not one.critical]
+    others = sorted(others, key=lambda place: requests[place].ready_s - requests[place].end_s)[: MOST_ROWS - len(path)]
     return [requests[place] for place in sorted([*path, *others])]
 
 

@@ -86,14 +86,14 @@ def test_the_timeline_marks_the_critical_path_and_fits() -> None:
 
 def test_failures_and_cancelled_requests_are_seen_and_a_wide_session_is_cut() -> None:
     maps = [step(f"map-{n}", 0, 100 + n) for n in range(200)]
-    maps[3] = step("map-3", 0, 50, status="failed", error="timeout")
-    maps[4] = step("map-4", 0, 50, status="cancelled", error="cancelled")
+    maps[3] = step("map-3", 0, 290, status="failed", error="timeout")
+    maps[4] = step("map-4", 0, 291, status="cancelled", error="cancelled")
     analysis = analyse_records(maps, MANIFEST, Terms(concurrency=1))
     text = timeline(session_detail(analysis, 0))
     assert "failed" in text.splitlines()[0]
     assert "✗" in text and "timeout" in text and "cancelled" in text
     assert f"{200 - MOST_ROWS} further requests not drawn" in text
-    assert "▸ map-199" in text
+    assert "▸ map-199" in text and "map-180 " in text and "map-20 " not in text  # the longest ones
 
 
 def test_sessions_are_found_by_id_number_and_rank(make_run: Make, records: list[Record]) -> None:

@@ -132,7 +132,10 @@ class RayHost:
             with self._records.open("rb") as file:
                 file.seek(offset)
                 data = file.read(_CHUNK)
+                whole = len(data) < _CHUNK
+                if not whole and b"\n" not in data:
+                    data += file.readline()  # one record is longer than all that
         except FileNotFoundError:
             return b"", True
         head, newline, _ = data.rpartition(b"\n")
-        return head + newline, len(data) < _CHUNK
+        return head + newline, whole

@@ -56,13 +56,16 @@ def installed(clients: Sequence[Client]) -> tuple[list[Client], dict[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """How often each client runs. Other tools, which are slow to start, may run less often."""
+    """How often each client runs. Other clients, which are slow, may run less often."""
 
     ours: int
     peers: int
+    peer_scenarios: Sequence[str] = ()  # all, where none is named
 
-    def in_turn(self, clients: Sequence[Client]) -> Iterator[tuple[int, Client]]:
+    def in_turn(self, clients: Sequence[Client], scenario: Scenario) -> Iterator[tuple[int, Client]]:
         """All clients in turn; every second time in the opposite order."""
+        if self.peer_scenarios and scenario.name not in self.peer_scenarios:
+            clients = [client for client in clients if not is_peer(client)]
         for repeat in range(max(self.ours, self.peers)):
             order = clients if repeat % 2 == 0 else tuple(reversed(clients))
             yield from ((repeat, client) for client in order if repeat < (self.peers if is_peer(client) else self.ours))
@@ -73,7 +76,7 @@ def play(
 ) -> Iterator[Result]:
     for scenario in scenarios:
         able = [client for client in clients if client.plays(scenario)]
-        for repeat, client in repeats.in_turn(able):
+        for repeat, client in repeats.in_turn(able, scenario):
             begin = time.monotonic()
             result = measure(client, scenario, repeat, program=program, cores=where)
             cpu = show(result.figures.get("cpu_us_per_event"), unit=" us/event")
@@ -106,7 +109,9 @@ def page(job: dict[str, Any], medians: Medians, scenarios: Sequence[Scenario]) -
         ", ".join(f"{name} {version}" for name, version in job["versions"].items() if version),
     )
     peers = job["repeats"]["peers"]
-    others = "" if peers == job["repeats"]["ours"] else f" ({peers} of the other tools)"
+    others = "" if peers == job["repeats"]["ours"] else f" ({peers} of other clients)"
+    if job["repeats"]["peer_scenarios"]:
+        others += f"; other clients only in {', '.join(job['repeats']['peer_scenarios'])}"
     parts = [
         f"Measured {job['date']} with `{job['command']}` on {on['cpu']}, {on['cores']} cores, "
         f"{on['memory_bytes'] / 2**30:.0f} GiB, {on['kernel']}, Python {on['python']}; server: {job['server']}. "
@@ -159,7 +164,8 @@ def arguments() -> argparse.Namespace:
     form.add_argument("--small", action="store_true", help="what make bench runs")
     form.add_argument("--full", action="store_true", help="everything")
     parser.add_argument("--repeats", type=int, help="runs of each client; 2 in the small form, 5 in the full one")
-    parser.add_argument("--peer-repeats", type=int, help="runs of each other tool; as many if not given")
+    parser.add_argument("--peer-repeats", type=int, help="runs of each other client; as many if not given")
+    parser.add_argument("--peer-scenarios", nargs="+", metavar="NAME", default=[], help="other clients only in these")
     parser.add_argument("--referee", type=Path, help="another server program with the options of mock.c")
     parser.add_argument("--scenarios", nargs="+", metavar="NAME", help="only these")
     parser.add_argument("--clients", nargs="+", metavar="NAME", help="only those whose names hold one of these")
@@ -190,7 +196,7 @@ def main() -> int:
     asked = [c for c in every_client(peers=wanted.full, vllm=wanted.vllm) if any(name in c.name for name in names)]
     clients, missing = installed(asked)
     ours = wanted.repeats or (5 if wanted.full else 2)
-    repeats = Repeats(ours, wanted.peer_repeats or ours)
+    repeats = Repeats(ours, wanted.peer_repeats or ours, wanted.peer_scenarios)
     job: dict[str, Any] = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": " ".join(["python", "tests/benchmarks/run.py", *map(shlex.quote, sys.argv[1:])]),
@@ -201,7 +207,8 @@ def main() -> int:
         "missing": missing,
     }
     results = list(play(scenarios, clients, repeats, program, where))
-    job["summaries"] = [summarise(wanted.records, tokens) for tokens in (16, 128)] if wanted.full else []
+    sizes = ((wanted.records, 16), (wanted.records // 8, 128))  # as many events
+    job["summaries"] = [summarise(count, tokens) for count, tokens in sizes] if wanted.full else []
     job["results"] = [result.as_json() for result in results]
     text = page(job, Medians(results), scenarios)
     form, stamp = "full" if wanted.full else "small", datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")

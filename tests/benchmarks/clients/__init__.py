@@ -23,5 +23,5 @@ def every_client(*, peers: bool, vllm: Path | None = None) -> list[Client]:
 
 
 def is_peer(client: Client) -> bool:
-    """It is another tool: neither harness nor a floor nor a plain client."""
-    return not isinstance(client, Harness | Floor | Plain)
+    """It is another client: neither harness nor a floor."""
+    return not isinstance(client, Harness | Floor)

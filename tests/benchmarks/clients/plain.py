@@ -10,6 +10,7 @@ from told import Told, read_stamps
 from clients import venvs
 from clients.protocol import Command, Failed
 
+_MOST_HTTPX = 1024
 _PINS = ("aiohttp==3.14.5", "httpx==0.28.1", "uvloop==0.23.0")
 
 
@@ -28,7 +29,8 @@ class Plain:
         self.version = venvs.version(self._bin, self._library)
 
     def plays(self, scenario: Scenario) -> bool:
-        return True
+        """httpx would take minutes for as many streams, and be as far behind as at fewer."""
+        return self._library != "httpx" or (scenario.concurrency or 0) <= _MOST_HTTPX
 
     def command(self, scenario: Scenario, url: str, folder: Path) -> Command:
         how = ["--rate", scenario.rate, "--arrivals", scenario.arrivals] if scenario.rate else []

@@ -175,9 +175,9 @@ def _tokens(one: RequestDetail) -> str:
 def _join(join: JoinDetail) -> str:
     mark = "▸" if join.critical else " "
     parts = [
-        f"{mark} {_short(join.node)}: {join.width} branches",
-        f"slowest {_short(join.slowest)} {format_duration(join.slowest_s)}",
-        f"{format_duration(join.straggler_s)} after the median",
+        f"{mark} {_short(join.node)}: {join.width} wide",
+        f"slowest {_short(join.slowest)} {format_duration(join.slowest_s)},"
+        f" {format_duration(join.straggler_s)} after median",
     ]
     if join.efficiency is not None:
         parts.append(f"efficiency {format_share(join.efficiency, 2)}")

@@ -41,10 +41,14 @@ class Appointment:
 
     def slots(self, plan: Plan) -> int | None:
         """How many slots of a closed loop are ours; None in an open loop."""
-        concurrency = plan.experiment.load.concurrency
-        if concurrency is None or self.shard is None:
-            return concurrency
-        return len(range(self.shard.index, concurrency, self.shard.of))
+        return self._ours(plan.experiment.load.concurrency)
+
+    def sessions(self, plan: Plan) -> int | None:
+        """How many sessions of the plan are ours; None where it names no number."""
+        return self._ours(plan.sessions)
+
+    def _ours(self, count: int | None) -> int | None:
+        return count if count is None or self.shard is None else len(range(self.shard.index, count, self.shard.of))
 
     def start_ns(self) -> int | None:
         """The start on this machine's monotonic clock, None where there is no appointment.

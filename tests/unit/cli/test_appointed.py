@@ -109,3 +109,11 @@ def test_what_the_manifest_is_told() -> None:
     assert manifest.clock["start_at"] == "2025-11-21T12:00:00Z"
     assert set(manifest.clock["wall"]) == {"boot", "synchronised", "max_error_s"}
     assert manifest.findings[0]["code"] == "shard"
+
+
+def test_sessions_are_divided_exactly() -> None:
+    whole = plan(concurrency=4, sessions=11)
+    sessions = [Appointment(shard=ShardOf(index, 3)).sessions(whole) for index in range(3)]
+    assert sessions == [4, 4, 3] == [len(list(whole.shard(index, 3).indices())) for index in range(3)]
+    assert Appointment().sessions(whole) == 11
+    assert Appointment(shard=ShardOf(1, 3)).sessions(plan(rate=5, duration="1s")) is None

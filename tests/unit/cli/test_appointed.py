@@ -116,4 +116,4 @@ def test_sessions_are_divided_exactly() -> None:
     sessions = [Appointment(shard=ShardOf(index, 3)).sessions(whole) for index in range(3)]
     assert sessions == [4, 4, 3] == [len(list(whole.shard(index, 3).indices())) for index in range(3)]
     assert Appointment().sessions(whole) == 11
-    assert Appointment(shard=ShardOf(1, 3)).sessions(plan(rate=5, duration="1s")) is None
+    assert Appointment(shard=ShardOf(1, 3)).sessions(plan(concurrency=4, duration="1s")) is None

@@ -30,17 +30,23 @@ def say(text: str) -> None:
     print(f"ray: {text}", file=sys.stderr, flush=True)
 
 
+def place() -> str:
+    """A venv cannot be moved, nor change its Python."""
+    return f"Python {platform.python_version()} in {FOLDER}"
+
+
 def state() -> str:
-    """What the finished venv was made from. A venv cannot be moved, so its place is part of it."""
+    """What the finished venv was made from; entry points are among it."""
     needs = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()[:12]
-    return f"{' '.join(PINNED)} {needs} of {ROOT} Python {platform.python_version()} in {FOLDER}"
+    return f"{' '.join(PINNED)} {needs} of {ROOT} {place()}"
 
 
-def install(python: Path) -> int:
-    """Make the venv. The exit code."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.parent.mkdir(parents=True, exist_ok=True)
-    venv.create(FOLDER, with_pip=True)
+def install(python: Path, old: str) -> int:
+    """Make the venv, or bring that of the `old` state up to date. The exit code."""
+    if not old.endswith(place()):
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        FOLDER.parent.mkdir(parents=True, exist_ok=True)
+        venv.create(FOLDER, with_pip=True)
     pip = [python, "-m", "pip", "--disable-pip-version-check", "install", *PINNED, "--editable", ROOT]
     say(f"install Ray: about 100 MB to fetch ({LOG})")
     with LOG.open("wb") as log:
@@ -61,7 +67,8 @@ def main() -> int:
     if sys.platform not in ("linux", "darwin"):
         say(f"the tests of Ray need Linux or macOS, this is {sys.platform}")
         return 3
-    code = 0 if ready.is_file() and ready.read_text() == state() else install(python)
+    old = ready.read_text() if ready.is_file() else ""
+    code = 0 if old == state() else install(python, old)
     if code == 0:
         print(python)
     return code

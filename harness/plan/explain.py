@@ -112,6 +112,13 @@ def explain(plan: Plan) -> Explanation:
     def mean(found: int) -> float | None:
         return found / seen if seen else None
 
+    def billed(found: int) -> int | None:
+        """As `total`, with the sessions that are replayed alone: at most load.solo and the one before them."""
+        planned, solo = plan.sessions, experiment.load.solo
+        if planned is None or not solo or not seen:
+            return total(found)
+        return round(found * (planned + min(solo + 1, planned)) / seen)
+
     duration_s = _duration_s(plan)
     cost = experiment.cost
     parts = _hour(cost)
@@ -136,7 +143,7 @@ def explain(plan: Plan) -> Explanation:
         longest_prompt=longest if seen else None,
         looked_at=seen,
         duration_s=duration_s,
-        cost_ceiling=_ceiling(cost, total(requests), total(input_tokens), total(output_tokens)),
+        cost_ceiling=_ceiling(cost, billed(requests), billed(input_tokens), billed(output_tokens)),
         session_cost_ceiling=_ceiling(cost, mean(requests), mean(input_tokens), mean(output_tokens)),
         per_hour=per_hour,
         hour_parts=parts,
@@ -229,4 +236,7 @@ def _stop_in_words(load: LoadConfig) -> str:
         warmup = f", after {load.warmup_sessions} sessions of warm-up"
     elif load.warmup_s:
         warmup = f", after {format_duration(load.warmup_s)} of warm-up"
-    return " or ".join(ends) + (", whichever is first" if len(ends) > 1 else "") + warmup
+    solo = ""
+    if load.solo:
+        solo = f"; then {load.solo} sessions once more, each alone, for {format_duration(load.solo_for)} at most"
+    return " or ".join(ends) + (", whichever is first" if len(ends) > 1 else "") + warmup + solo

@@ -122,7 +122,7 @@ class Play:
             {
                 "seed": 3,
                 "backend": {"kind": "openai", "url": "http://127.0.0.1:1", "model": "m"},
-                "workload": {"kind": "chat", "turns": 1, **self.workload},
+                "workload": self.workload if "kind" in self.workload else {"turns": 1, **self.workload},
                 "load": load,
                 "limits": limits,
             }
@@ -453,6 +453,22 @@ def test_any_number_of_shards_plays_the_same_sessions(tmp_path: Path, load: dict
     assert first[0] == first[1] == first[2]
 
 
+def test_agents_are_asked_the_same_by_any_number_of_shards(tmp_path: Path) -> None:
+    """Every prompt, byte for byte: with planned answers nothing depends on who plays it, or when."""
+    agents = {"scale": "laptop", "context": "planned"}
+    mix = {
+        "kind": "mix",
+        "of": [{"kind": "react", "steps": 4, **agents}, {"kind": "orchestrator", "rounds": 1, "steps": 2, **agents}],
+    }
+    found = []
+    for shards in (1, 3):
+        load = {"concurrency": 3, "sessions": 12}
+        plays = [Play(tmp_path, load=load, workload=mix, shard=(k, shards)) for k in range(shards)]
+        found.append({exchange.id: exchange.body for play in plays for exchange in play.wire.sent})
+    assert found[0] == found[1]
+    assert {key.rsplit(".", 1)[-1].partition("-")[0] for key in found[0]} >= {"synthesis", "step"}
+
+
 def drain(at: float, *stops: bool) -> Callable[[Play], Any]:
     async def script(play: Play) -> None:
         await asyncio.sleep(at)
@@ -703,13 +719,6 @@ def test_a_lost_request_that_waits_for_a_place_is_not_sent(tmp_path: Path) -> No
     assert set(by_name(play, 0)) == {"plan", "map-1"}
     assert len(by_name(play, 1)) == 5
     assert play.ledger.tally.live_sessions == 0
-
-
-def test_chosen_sessions_are_played_one_after_the_other_on_the_axis_of_the_run(tmp_path: Path) -> None:
-    plan = Play(tmp_path, *FAN, load={"rate": "50/s", "sessions": 20}).plan
-    shard = plan.alone([7, 3, 12])
-    assert list(shard.indices()) == [7, 3, 12] and shard.slots() == [0]
-    assert shard.plan.session(7) == plan.session(7)
 
 
 # -- session metrics of a DAG computed by hand, exact to the nanosecond

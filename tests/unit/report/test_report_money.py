@@ -35,8 +35,8 @@ def test_a_line() -> None:
 
 def test_break_even_in_words() -> None:
     cheaper, dearer = money.break_even(OWNED).split(" · ")
-    assert cheaper == "openai/gpt-4o $0.0130 a session: this is cheaper from 25.0 % use (81.0 sessions/h)"
-    assert dearer.startswith("groq/x $0.00100 a session: cheaper than this at any use (3.24 × full use, ")
+    assert cheaper == "openai/gpt-4o $0.0130 a session: this hardware is cheaper from 25.0 % use (81.0 sessions/h)"
+    assert dearer.startswith("groq/x $0.00100 a session: cheaper than this hardware at any use (3.24 × full use, ")
     assert dearer.endswith(" sessions/h)")
     unknown = CostFigures(break_even=[BreakEven(model="x")])
     assert money.break_even(unknown) == money.break_even(None) == ""

@@ -43,7 +43,9 @@ def _against(api: BreakEven, cost: CostFigures) -> str:
         return bills
     sessions = f"{format_number(api.sessions_per_hour)} sessions/h"
     if api.utilisation > 1:
-        return f"{bills}: cheaper than this hardware at any use ({format_number(api.utilisation)} × full use, {sessions})"
+        return (
+            f"{bills}: cheaper than this hardware at any use ({format_number(api.utilisation)} × full use, {sessions})"
+        )
     return f"{bills}: this hardware is cheaper from {format_share(api.utilisation)} use ({sessions})"
 
 

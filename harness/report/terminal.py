@@ -6,7 +6,7 @@ Text is laid out as spans with a tone each; plain text and coloured text are the
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,13 @@ WIDTH = 100
 HEIGHT = 30
 
 _MOST_JOINS, _MOST_KINDS = 2, 4  # lines; all of them stand in Markdown and HTML
+_GIVE_WAY = (
+    "slowdown",
+    "joins",
+    "kinds",
+    "prefix reuse",
+    "break-even",
+)  # to the gravest finding, in this order
 _COLUMNS = (18, 16, 16)  # metric, p50, p95; the last column takes the rest
 _STYLES: dict[Tone, str] = {"good": "green", "warn": "yellow", "bad": "red", "plain": ""}
 
@@ -54,11 +61,17 @@ class TerminalReport:
 
 
 def lay_out(story: Story) -> list[Spans]:
-    """The lines of the summary. Findings give way where the screen is too short."""
-    head = [*_verdict(story), [], *_what(story), *_table(story.rows), *_figures(story)]
+    """The lines of the summary. Findings give way where the screen is too short, but never the gravest: without it a
+    verdict would stand there without its reason."""
     commands = [story.open_report, *story.next_commands]
     tail: list[Spans] = [[(f" → {command}", "plain")] for command in commands if command]
-    room = HEIGHT - len(head) - len(tail) - 1
+    top = [*_verdict(story), [], *_what(story), *_table(story.rows)]
+    head, room = top, 0
+    for given_way in range(len(_GIVE_WAY) + 1):
+        head = [*top, *_figures(story, _GIVE_WAY[:given_way])]
+        room = HEIGHT - len(head) - len(tail) - 1
+        if room >= _least(story):
+            break
     return [*head, *_notes(story, room), *([[]] if tail else []), *tail]
 
 
@@ -108,17 +121,21 @@ def _missing(row: Row) -> str:
     return f"  ({', '.join(needs)}, have {row.n})"
 
 
-def _figures(story: Story) -> list[Spans]:
+def _figures(story: Story, left_out: Sequence[str] = ()) -> list[Spans]:
     tasks = story.tasks
     lines: list[Spans] = [[(text, "plain")] for text in _time(story)]
     told = [(f"a {tasks.noun} takes", tasks.takes), ("prefix reuse", tasks.reuse)]
-    told += [("joins" if not number else "", text) for number, text in enumerate(tasks.joins[:_MOST_JOINS])]
-    told += tasks.kinds[:_MOST_KINDS]
+    if "joins" not in left_out:
+        told += [("joins" if not number else "", text) for number, text in enumerate(tasks.joins[:_MOST_JOINS])]
+    if "kinds" not in left_out:
+        told += tasks.kinds[:_MOST_KINDS]
     if tasks.noun == "task":
         told.append(("slowdown", tasks.slowdown))
     told += [("throughput", story.throughput), ("cost", story.cost), ("break-even", story.break_even)]
     told.append(("energy", story.energy))
     for name, text in told:
+        if name in left_out:
+            continue
         if text:
             lines += [[(part, "plain")] for part in _hang(f" {_cut(name, 15):<15} ", text)]
     return lines
@@ -141,10 +158,23 @@ def _time(story: Story) -> list[str]:
     return [head.rstrip(), _cut(f"   {told}", WIDTH)]
 
 
-def _notes(story: Story, room: int) -> list[Spans]:
-    """Errors and findings, the gravest first, in at most `room` lines."""
+def _blocks(story: Story) -> list[Spans]:
+    """Errors and findings, the gravest first, each as its lines."""
     blocks = [[(text, line.tone) for text in _error(line)] for line in story.errors[:6]]
-    blocks += [[(text, line.tone) for text in _finding(line)] for line in story.findings]
+    return blocks + [[(text, line.tone) for text in _finding(line)] for line in story.findings]
+
+
+def _least(story: Story) -> int:
+    """Lines of the gravest finding, with its head and the line that counts the others; 0 where none is grave."""
+    blocks = _blocks(story)
+    if not blocks or blocks[0][0][1] == "plain":
+        return 0
+    return 2 + len(blocks[0]) + (len(blocks) > 1)
+
+
+def _notes(story: Story, room: int) -> list[Spans]:
+    """Errors and findings in at most `room` lines."""
+    blocks = _blocks(story)
     if not blocks:
         return []
     lines: list[Spans] = [[], [(" What to know", "plain")]]

@@ -207,6 +207,32 @@ def test_an_agent_run_tells_what_a_task_takes_reuses_and_waits_for(summary: Summ
     assert "harness report results/r1 --session slowest" in told
 
 
+def test_a_crowded_screen_still_says_why_a_run_is_invalid(summary: Summary) -> None:
+    """What the tasks were like gives way to it, the joins before their reuse."""
+    join = JoinFigures(kind="map_reduce", fan_out=8, joins=30, branches=240, quantile=0.99, each=1.0, straggler_p50=0.1)
+    block = SessionFigures(
+        prefix_reuse=PrefixReuse(measured=0.84, ideal=0.88, capture=0.95, requests=900),
+        amplification=Amplification(sessions=118, requests=10, input_tokens=3000, uncached_input_tokens=480),
+        joins=[join, msgspec.structs.replace(join, fan_out=16)],
+        slowdown=Slowdown(reason="no session was replayed alone: set load.solo"),
+    )
+    findings = [Finding(code="send_lag", severity="error", message="requests left 90 ms late", remedy="more workers")]
+    findings += [Finding(code=f"f{k}", severity="info", message="word " * 30) for k in range(5)]
+    slo = [SloResult(expr=f"ttft.p95 < {k}ms", verdict="fail", value=0.4, reason="too late") for k in range(4)]
+    told = text(
+        changed(
+            summary,
+            sessions=block,
+            slo=slo,
+            target=msgspec.structs.replace(summary.target, simulated=True),
+            validity=Validity(verdict="invalid", findings=findings),
+        )
+    )
+    assert len(told.splitlines()) <= HEIGHT
+    assert "requests left 90 ms late" in told and "more workers" in told
+    assert "16 wide" not in told and "throughput" in told
+
+
 def test_kinds_of_a_mix_are_told_apart(summary: Summary) -> None:
     kinds = [
         KindFigures(

@@ -229,7 +229,13 @@ class Limits(Section):
     """A polite cap toward hosted endpoints. Not an arrival process: it releases in bursts."""
 
     requests_per_minute: float | None = Field(default=None, gt=0, description="No more requests than this a minute")
+    tokens_per_minute: float | None = Field(
+        default=None, gt=0, description="No more planned tokens than this a minute, prompts and answers together"
+    )
     max_in_flight: int | None = Field(default=None, ge=1, description="No more requests than this under way at once")
+    retry: int = Field(
+        default=0, ge=0, le=100, description="Ask again so often after HTTP 429 or 503, when Retry-After says"
+    )
 
 
 class TelemetryConfig(Section):

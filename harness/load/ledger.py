@@ -44,9 +44,16 @@ class Ledger:
         return request_id(f"{self._run_id}-{walk.session.id}-{walk.session.nodes[index].name}", as_uuid=self._uuids)
 
     def enter(
-        self, exchange: Exchange, reading: Reading, walk: Walk, index: int, intended_ns: int, phase: Phase
+        self,
+        exchange: Exchange,
+        reading: Reading,
+        walk: Walk,
+        index: int,
+        intended_ns: int,
+        phase: Phase,
+        attempt: int = 1,
     ) -> Record:
-        """Write down one finished request. `reading.finish()` has been called."""
+        """Write down one finished request, after that many attempts. `reading.finish()` has been called."""
         reply = reading.reply or Reply()
         node = walk.session.nodes[index]
         t0, sent = self.t0_ns, exchange.sent_ns
@@ -62,6 +69,7 @@ class Ledger:
             agent=node.agent,
             depth=node.depth,
             kind=walk.session.kind,
+            attempt=attempt,
             worker=self._worker,
             intended_ns=intended_ns - t0,
             sent_ns=sent - t0 if was_sent else None,

@@ -18,8 +18,10 @@ from harness.load.feed import Calls, ClosedFeed, Feed, OpenFeed, Prepared
 from harness.load.health import HealthMonitor
 from harness.load.ledger import Ledger
 from harness.load.limits import Limiter
+from harness.load.owner import Owner
 from harness.load.patience import Patience
 from harness.load.reading import Reading
+from harness.load.retry import Retry, count_from_the_first
 from harness.load.scheduler import Scheduler
 from harness.load.walk import Message, Walk
 from harness.load.wire import Wire
@@ -28,19 +30,7 @@ from harness.records.record import Phase
 from harness.workloads.text import TextMaker
 
 _SLICE = 96  # answer pieces read in one slice of a chore, about 150 us
-
-
-class _Owner:
-    """What an exchange stands for: a node of a walk, and when it was due."""
-
-    __slots__ = ("index", "intended_ns", "over", "reading", "walk")
-
-    def __init__(self, walk: Walk, index: int) -> None:
-        self.walk = walk
-        self.index = index
-        self.intended_ns = 0
-        self.over = False  # its end has been counted
-        self.reading: Reading | None = None
+_ENOUGH = "enough others had answered"
 
 
 class Player:
@@ -73,6 +63,8 @@ class Player:
         self._due: dict[Exchange, asyncio.TimerHandle] = {}  # requests whose gap has not passed yet
         self._live: dict[Exchange, None] = {}  # sent, in order of sending
         self._patience = Patience(self._live, wire, scheduler, shard.plan.experiment.load.timeout)
+        retries = shard.plan.experiment.limits.retry
+        self._retry = Retry(retries, self._patience.ns, scheduler, self._due, self._send) if retries else None
         self._live_sessions = 0
         self._unread = 0  # answers that have ended but are not read yet
         self._stopping = False
@@ -167,7 +159,7 @@ class Player:
             model=node.model,
         )
         exchange = Exchange(request_id, self._dialect.path, self._dialect.encode(call), self._done)
-        exchange.owner = _Owner(walk, index)
+        exchange.owner = Owner(walk, index)
         exchange.progress = self._piled
         if walk.under_way is not None:
             walk.under_way[index] = exchange
@@ -185,18 +177,27 @@ class Player:
             return
         if exchange.owner.index in exchange.owner.walk.cancelled:
             self._limiter.left(exchange)
-            self._drop(exchange)
+            self._drop(exchange, cancelled=True)
             return
         self._live[exchange] = None
-        self._ledger.tally.requests_sent += 1
         exchange.deadline_ns = self._scheduler.now() + self._patience.ns
         self._wire.send(exchange)
+        if exchange.owner.before is not None:
+            exchange.owner.attempt += 1
+            return
+        self._ledger.tally.requests_sent += 1
         if exchange not in self._limiter.waited:
             self._health.sent(exchange.sent_ns - exchange.owner.intended_ns)
 
-    def _drop(self, exchange: Exchange) -> None:
-        """A request that was due, but is not sent any more."""
-        self._node_over(exchange.owner.walk, self._scheduler.now())
+    def _drop(self, exchange: Exchange, *, cancelled: bool = False) -> None:
+        """A request that was due, but is not sent any more. If it was sent before, the answer to that stands."""
+        before = exchange.owner.before
+        if before is None:
+            self._node_over(exchange.owner.walk, self._scheduler.now())
+            return
+        if cancelled:
+            before.fail("cancelled", _ENOUGH)
+        self._conclude(before)
 
     def _cancel(self, walk: Walk, lost: list[int]) -> None:
         """End the requests that nobody needs any more: those sent are cut off, the others never sent."""
@@ -204,7 +205,12 @@ class Player:
             exchange = walk.under_way.pop(index, None) if walk.under_way else None
             if exchange is not None and exchange.sent_ns:
                 if not exchange.ended:
-                    self._wire.abort(exchange, "cancelled", "enough others had answered")
+                    self._wire.abort(exchange, "cancelled", _ENOUGH)
+                continue
+            if exchange is not None and exchange.owner.before is not None:
+                if (timer := self._due.pop(exchange, None)) is not None:
+                    timer.cancel()
+                    self._drop(exchange, cancelled=True)
                 continue
             walk.open_nodes -= 1
             walk.unsent += 1
@@ -231,11 +237,18 @@ class Player:
     def _done(self, exchange: Exchange) -> None:
         """The wire has brought the answer, or failed. Called once an exchange, from inside the selector."""
         self._live.pop(exchange, None)
+        self._limiter.left(exchange)
+        if exchange.owner.before is not None:
+            count_from_the_first(exchange)
+        if self._retry is None or self._stopping or not self._retry.again(exchange):
+            self._conclude(exchange)
+
+    def _conclude(self, exchange: Exchange) -> None:
+        """This is how the request has ended: read it, and let those go on that need not wait for that."""
         owner = exchange.owner
         walk = owner.walk
         if exchange.error not in (None, "cancelled"):
             self._fail(walk, owner.index)
-        self._limiter.left(exchange)
         if owner.reading is None:
             owner.reading = Reading(exchange, self._dialect)
         walk.unread += 1
@@ -256,7 +269,7 @@ class Player:
         if self._workload.exact_output and told is not None and told < node.output_tokens:
             exchange.fail("short_answer", f"{told} tokens where exactly {node.output_tokens} were asked for")
         phase: Phase = "warmup" if walk.warmup else self._feed.phase(exchange.end_ns - self._t0)
-        self._ledger.enter(exchange, reading, walk, owner.index, owner.intended_ns, phase)
+        self._ledger.enter(exchange, reading, walk, owner.index, owner.intended_ns, phase, owner.attempt)
         if exchange.error not in (None, "cancelled"):
             self._fail(walk, owner.index)
         walk.unread -= 1
@@ -273,7 +286,7 @@ class Player:
         self._maybe_end()
         return False
 
-    def _go_on(self, exchange: Exchange, owner: _Owner, text: str) -> None:
+    def _go_on(self, exchange: Exchange, owner: Owner, text: str) -> None:
         """Let the requests that waited for this answer become due."""
         walk = owner.walk
         if exchange.error is None and not self._stopping:

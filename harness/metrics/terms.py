@@ -14,6 +14,8 @@ from harness.errors import ResultsError
 from harness.records.folder import RunFolder
 from harness.units import parse_duration, parse_rate, parse_share
 
+_CAPS = ("requests_per_minute", "tokens_per_minute", "max_in_flight")
+
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """Durations in seconds, shares as fractions. `concurrency` makes a closed loop, `rate` an open one."""
@@ -26,6 +28,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     exact_output: bool = False
     solo: int = 0  # sessions that were to be replayed alone
     capped: bool = False  # `limits` hold requests back on purpose
+    retry: int = 0  # attempts at a request that the target was too busy for, beyond the first
     slo: tuple[str, ...] = ()
     gate: tuple[str, ...] = ()
     cost: dict[str, Any] | None = None
@@ -65,7 +68,8 @@ def terms_of(config: dict[str, Any]) -> Terms:
         error_budget=parse_share(load.get("error_budget", 0.05)),
         exact_output=bool((config.get("workload") or {}).get("exact_output", False)),
         solo=int(load.get("solo") or 0),
-        capped=any(limits.get(name) is not None for name in ("requests_per_minute", "max_in_flight")),
+        capped=any(limits.get(name) is not None for name in _CAPS),
+        retry=int(limits.get("retry") or 0),
         slo=tuple(config.get("slo") or ()),
         gate=tuple(config.get("gate") or ()),
         cost=config.get("cost"),

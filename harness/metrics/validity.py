@@ -117,6 +117,7 @@ def _facts(evidence: Evidence) -> Iterator[Finding]:
     if terms.closed and not (terms.ramp_s or terms.warmup_s or manifest.warmup_sessions):
         message = "no ramp and no warm-up: the burst of the first sessions is part of the figures"
         yield _finding("start_burst_in_window", "info", message, "set load.ramp or load.warmup")
+    yield from _retried(evidence)
     yield from _estimated(evidence)
     yield from _few_samples(evidence)
     yield from _ceiling(evidence)
@@ -134,6 +135,19 @@ def _ceiling(evidence: Evidence) -> Iterator[Finding]:
     message = f"the load took {format_share(share)} of what this machine can generate (calibrated {made_at})"
     remedy = "more workers (load.workers), or a second machine" if share > _NEAR_CEILING else ""
     yield Finding(code="ceiling_share", severity="info", message=message, value=share, limit=1.0, remedy=remedy)
+
+
+def _retried(evidence: Evidence) -> Iterator[Finding]:
+    again = evidence.table.attempt - 1
+    if evidence.terms.retry and again.any():
+        yield Finding(
+            code="retried",
+            severity="info",
+            message=f"the target was too busy for {int((again > 0).sum())} requests at first: they took"
+            f" {int(again.sum())} attempts more, and their latencies hold the waits",
+            value=float(again.sum()),
+            remedy="less load, or limits.requests_per_minute and limits.tokens_per_minute below its limits",
+        )
 
 
 def _estimated(evidence: Evidence) -> Iterator[Finding]:

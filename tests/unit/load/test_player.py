@@ -530,6 +530,40 @@ def test_no_more_requests_in_flight_than_allowed(tmp_path: Path) -> None:
     assert not play.limiter.waited
 
 
+def virtual_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
+    from asyncio_throttle import throttler
+
+    monkeypatch.setattr(throttler.time, "monotonic", lambda: asyncio.get_running_loop().time())
+
+
+@pytest.mark.parametrize(("a_minute", "each"), [(60, 6), (120, 12), (6, 1)])
+def test_no_more_tokens_a_minute_than_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, a_minute: int, each: int
+) -> None:
+    virtual_throttle(monkeypatch)
+    node = ask("only", input_tokens=6)  # and 4 of the answer
+    load = {"rate": "10/s", "arrivals": "constant", "sessions": 4 if each == 1 else 25}
+    play = Play(tmp_path, node, load=load, limits={"tokens_per_minute": a_minute})
+    at = play.sent_ms()
+    if each == 1:  # one request is more than a minute allows: it takes as long as its tokens need
+        assert [round(then / 60_000) for then in at] == [1, 3, 4, 6]
+    else:
+        minutes = [sum(60_000 * k <= then < 60_000 * (k + 1) for then in at) for k in range(5)]
+        assert max(minutes) == each and sum(minutes) == 25
+    assert play.limiter.waits == len(at) - (0 if each == 1 else each)
+
+
+def test_tokens_and_requests_a_minute_hold_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    virtual_throttle(monkeypatch)
+    load = {"rate": "10/s", "arrivals": "constant", "sessions": 9}
+    for limits in (
+        {"tokens_per_minute": 1000, "requests_per_minute": 3},
+        {"tokens_per_minute": 30, "requests_per_minute": 9},
+    ):
+        play = Play(tmp_path, ask("only", input_tokens=6), load=load, limits=limits)
+        assert [sum(60_000 * k <= at < 60_000 * (k + 1) for at in play.sent_ms()) for k in range(3)] == [3, 3, 3]
+
+
 def test_each_shard_has_its_share_of_the_limit(tmp_path: Path) -> None:
     load = {"rate": "100/s", "arrivals": "constant", "sessions": 30}
     play = Play(tmp_path, *ONE, load=load, limits={"max_in_flight": 4}, shard=(1, 2))
@@ -537,12 +571,7 @@ def test_each_shard_has_its_share_of_the_limit(tmp_path: Path) -> None:
 
 
 def test_no_more_requests_a_minute_than_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from asyncio_throttle import throttler
-
-    def virtual() -> float:
-        return asyncio.get_running_loop().time()
-
-    monkeypatch.setattr(throttler.time, "monotonic", virtual)
+    virtual_throttle(monkeypatch)
     play = Play(
         tmp_path,
         *ONE,

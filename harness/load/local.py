@@ -76,7 +76,7 @@ class LocalSeat:
             except subprocess.TimeoutExpired:
                 self._popen.kill()
                 self._popen.wait()
-        with suppress(ProcessLookupError):  # what an engine of its own has started
+        with suppress(ProcessLookupError, PermissionError):  # what an engine of its own has started
             os.killpg(self._popen.pid, signal.SIGKILL)
         for pipe in (self._popen.stdin, self._popen.stdout):
             if pipe is not None:

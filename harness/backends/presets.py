@@ -2,14 +2,15 @@
 
 An entry carries only what differs: where it is, which key it takes and in which header, which fields it knows, how
 it is started. What its streams look like is the business of the one decoder of the dialect. `docs` names the page
-where its makers describe it; of these servers only `transformers serve` is run by our tests. Where a server refuses an
-optional field all the same, it is asked again without.
+where its makers describe it; docs/engines.md tells what each was checked against. Of these servers only
+`transformers serve` is run by our tests. Where a server refuses an optional field all the same, it is asked again
+without.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -40,7 +41,7 @@ class Preset:
         url: its usual base URL; None where there is none, and the config must have it.
         key: environment variable of the key for `url`, where it wants one.
         header: that carries the key; empty for the usual `Authorization: Bearer`.
-        fields: what it wants to be told.
+        fields: what it wants to be told; by default, nothing that forces a length.
         command: how its server is started; empty where harness cannot.
         health: the page that answers 200 when it is ready, below the root.
         host_option, port_option: how the command is told where to listen.
@@ -55,7 +56,7 @@ class Preset:
     url: str | None = None
     key: str | None = None
     header: str = ""
-    fields: Fields = field(default_factory=Fields)
+    fields: Fields = _NOTHING_EXACT
     command: tuple[str, ...] = ()
     health: str = "/health"
     host_option: str = "--host"
@@ -177,7 +178,6 @@ MLC = Preset(
     name="MLC LLM",
     docs="https://llm.mlc.ai/docs/deploy/rest.html",
     url="http://127.0.0.1:8000/v1",
-    fields=_NOTHING_EXACT,
     command=("mlc_llm", "serve", "{model}"),
     health="/v1/models",
 )
@@ -186,7 +186,6 @@ OLLAMA = Preset(
     name="Ollama",
     docs="https://docs.ollama.com/api/openai-compatibility",
     url="http://127.0.0.1:11434/v1",
-    fields=_NOTHING_EXACT,
     command=("env", "OLLAMA_HOST={host}:{port}", "ollama", "serve"),
     health="/api/version",
     version="/api/version",
@@ -215,7 +214,6 @@ TGI = Preset(
     name="Text Generation Inference",
     docs="https://huggingface.co/docs/text-generation-inference/messages_api",
     url="http://127.0.0.1:3000/v1",
-    fields=_NOTHING_EXACT,
     command=("text-generation-launcher", "--model-id", "{model}"),
     host_option="--hostname",
     version="/info",
@@ -225,7 +223,6 @@ LITELLM = Preset(
     name="LiteLLM proxy",
     docs="https://docs.litellm.ai/docs/simple_proxy",
     url="http://127.0.0.1:4000/v1",
-    fields=_NOTHING_EXACT,
     command=("litellm", "--model", "{model}"),
     health="/health/liveliness",
 )
@@ -238,7 +235,6 @@ TOGETHER = Preset(
     docs="https://docs.together.ai/reference/chat-completions-1",
     url="https://api.together.xyz/v1",
     key="TOGETHER_API_KEY",
-    fields=_NOTHING_EXACT,
 )
 FIREWORKS = Preset(
     kind="fireworks",
@@ -270,7 +266,6 @@ OPENROUTER = Preset(
     docs="https://openrouter.ai/docs/api-reference/overview",
     url="https://openrouter.ai/api/v1",
     key="OPENROUTER_API_KEY",
-    fields=_NOTHING_EXACT,
 )
 AZURE = Preset(
     kind="azure",
@@ -296,5 +291,4 @@ VERTEX = Preset(
     docs="https://cloud.google.com/vertex-ai/generative-ai/docs/start/openai"
     " (https://REGION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/REGION/endpoints/openapi)",
     key="VERTEX_ACCESS_TOKEN",
-    fields=_NOTHING_EXACT,
 )

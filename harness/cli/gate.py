@@ -82,9 +82,19 @@ def _with_reference(subject: Subject, reference: Path | None) -> Subject:
 
 
 def _place(baseline: str) -> Path:
-    """A path as it is; a bare name is that of a stored baseline where there is one."""
-    stored = _BASELINES / f"{baseline}.json"
-    return stored if not Path(baseline).exists() and stored.is_file() else Path(baseline)
+    """A path as it is; a bare name is that of a stored baseline."""
+    from harness.errors import UsageError
+
+    path, stored = Path(baseline), _BASELINES / f"{baseline}.json"
+    if path.exists() or path.name != baseline:
+        return path
+    if not stored.is_file():
+        known = ", ".join(sorted(one.stem for one in _BASELINES.glob("*.json")))
+        raise UsageError(
+            f"no baseline named {baseline} in {_BASELINES}{f'; there are {known}' if known else ''}",
+            remedy=f"store one: harness gate RUN --update-baseline {baseline}",
+        )
+    return stored
 
 
 def _update(subject: Subject, expressions: list[Expression], name: str) -> str:

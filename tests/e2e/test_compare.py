@@ -102,6 +102,8 @@ def test_the_classic_table_of_open_and_closed_loads(run_harness: Cli, runs: tupl
 
 def test_a_gate_with_a_stored_baseline(run_harness: Cli, runs: tuple[Path, dict[str, str]]) -> None:
     place, run = runs
+    early = run_harness("gate", run["base"], "--baseline", "main", cwd=place)
+    assert early.returncode == 2 and "no baseline named main" in early.stderr
     stored = run_harness("gate", run["base"], "--update-baseline", "main", cwd=place)
     assert stored.returncode == 0, stored.stderr
     assert (place / "results" / "baselines" / "main.json").is_file()

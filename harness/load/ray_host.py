@@ -10,6 +10,7 @@ import socket
 import tempfile
 import threading
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -17,7 +18,7 @@ from harness import __version__
 from harness.clock import now_ns
 from harness.load import messages
 from harness.load.local import Local
-from harness.load.messages import FromWorker, WorkerSpec
+from harness.load.messages import FromWorker, Ready, WorkerSpec
 from harness.records.machine import StealMeter
 from harness.records.wallclock import wall_clock
 
@@ -66,6 +67,7 @@ class RayHost:
     def __init__(self, index: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="harness-")
         self._records = Path(self._folder.name) / "records.jsonl"
+        self._file: IO[bytes] | None = None  # open for reading from when the worker is ready
         self._lines: list[bytes] = []
         self._forgotten = 0  # messages that were taken, and are not in `_lines` any more
         self._over = False
@@ -117,8 +119,14 @@ class RayHost:
         """End the worker, and leave nothing behind."""
         self._seat.close()
         self._folder.cleanup()
+        if self._file is not None:
+            self._file.close()
 
     def _take(self, message: FromWorker | None) -> None:
+        if isinstance(message, Ready):
+            # Its records lie in a file without a name from here on: nothing is left of it, however we end.
+            self._file = self._records.open("rb", buffering=0)
+            self._folder.cleanup()
         with self._news:
             if message is None:
                 self._over = True
@@ -128,14 +136,13 @@ class RayHost:
 
     def _written(self, offset: int) -> tuple[bytes, bool]:
         """Whole lines of the records file from `offset` on, and whether they are all there are."""
-        try:
-            with self._records.open("rb") as file:
-                file.seek(offset)
-                data = file.read(_CHUNK)
-                whole = len(data) < _CHUNK
-                if not whole and b"\n" not in data:
-                    data += file.readline()  # one record is longer than all that
-        except FileNotFoundError:
+        if self._file is None:
             return b"", True
+        data = b""
+        while b"\n" not in data:  # a record may be longer than a chunk
+            more = os.pread(self._file.fileno(), _CHUNK, offset + len(data))
+            data += more
+            if len(more) < _CHUNK:
+                break
         head, newline, _ = data.rpartition(b"\n")
-        return head + newline, whole
+        return head + newline, len(more) < _CHUNK

@@ -158,8 +158,12 @@ def nothing(*_: Any) -> None:
     """Nobody looks."""
 
 
-def test_all_records_come_back(tmp_path: Path, ray: StandIn, engine: BackendConfig, monkeypatch: Any) -> None:
-    monkeypatch.setattr(ray_host, "_CHUNK", 3000)  # a few records: several chunks before a message counts
+@pytest.mark.parametrize("chunk", [3000, 50], ids=["a few records", "a part of one"])
+def test_all_records_come_back(
+    tmp_path: Path, ray: StandIn, engine: BackendConfig, monkeypatch: Any, chunk: int
+) -> None:
+    """In many chunks; a message counts when the records before it have come."""
+    monkeypatch.setattr(ray_host, "_CHUNK", chunk)
     seen = []
     with placed() as fleet:
         assert fleet.size == 2

@@ -35,6 +35,17 @@ DEFINITIONS = {
     "session.parallel_efficiency": "At a join: time of all branches over width × the slowest branch.",
 }
 
+RATES = {
+    "tok/s out": "Output tokens of the measured window, each counted when it arrived, by the seconds of the window.",
+    "tok/s total": "The same with the input tokens of the window's requests.",
+    "requests/s": "Requests that ended well in the window, by its seconds.",
+    "good requests/s": "Those of them that met every limit which the SLOs set on a request.",
+    "sessions/h": "Sessions that ended well in the window, by its hours.",
+    "good sessions/h": "Those of them that met every limit, themselves and in each of their requests.",
+    "offered sessions/s": "Sessions that arrived in the window by the plan, by its seconds: what was asked.",
+    "achieved sessions/s": "The same by the pace at which their first requests were sent: what was done.",
+}
+
 INTERVAL = (
     "The range in brackets, and half of it after ±, is the 95 % confidence interval: order statistics for "
     "percentiles, with the sample reduced to its effective size where neighbours resemble each other; a block "

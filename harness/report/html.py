@@ -12,7 +12,7 @@ from harness.metrics.summary import MetricStats, Summary
 from harness.metrics.table import Floats
 from harness.report import charts
 from harness.report.analysed import story_of
-from harness.report.definitions import FLOOR, INTERVAL, definitions
+from harness.report.definitions import FLOOR, INTERVAL, RATES, definitions
 from harness.report.figures import amount, clean, figure
 from harness.report.machines import Part, machine_parts
 from harness.report.money import break_even_rows, cost_rows
@@ -52,7 +52,7 @@ class HtmlReport:
             join_head=JOIN_HEAD,
             kind_head=KIND_HEAD,
             grave=[line for line in story.findings if line.tone in ("bad", "warn")][:_GRAVE],
-            **_tables(analysis),
+            **_tables(analysis, story),
             **_sessions(analysis),
             **_machines(analysis, machines),
             **_facts(analysis),
@@ -76,14 +76,14 @@ def _data(analysis: Analysis, story: Story, machines: list[Part], edges: Floats 
     }
 
 
-def _tables(analysis: Analysis) -> dict[str, Any]:
+def _tables(analysis: Analysis, story: Story) -> dict[str, Any]:
     """What the charts show, as tables, and the tables that have no chart."""
     metrics = analysis.summary.metrics
     return {
         "groups": _groups(metrics),
         "time_rows": _time_rows(analysis),
         "length_rows": _length_rows(analysis),
-        "definitions": definitions(metrics),
+        "definitions": definitions(metrics) | {words: RATES[words] for words, _ in story.rates if words in RATES},
         "notes": (INTERVAL, FLOOR),
     }
 

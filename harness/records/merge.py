@@ -135,7 +135,6 @@ def _manifest(parts: Sequence[_Part], merged: RunFolder) -> Manifest:
     all_of = [part.manifest for part in parts]
     first = all_of[0]
     ends = [manifest.ended_at for manifest in all_of]
-    stolen = [manifest.machine.get("steal_share") for manifest in all_of]
     clock = _clock(all_of)
     return msgspec.structs.replace(
         first,
@@ -143,7 +142,7 @@ def _manifest(parts: Sequence[_Part], merged: RunFolder) -> Manifest:
         started_at=min(manifest.started_at for manifest in all_of),
         ended_at=None if None in ends else max(end for end in ends if end is not None),
         interrupted=any(manifest.interrupted for manifest in all_of),
-        machine=first.machine | {"steal_share": max((share for share in stolen if share is not None), default=None)},
+        machine=_machine(all_of),
         calibration=_slowest(all_of),
         clock=clock,
         workers=sorted((worker for one in all_of for worker in one.workers), key=lambda worker: worker.worker),
@@ -164,6 +163,15 @@ def _told(part: _Part) -> dict[str, Any]:
     manifest = part.manifest
     kept = {name: getattr(manifest, name) for name in ("run_id", "started_at", "ended_at", "machine", "clock")}
     return {"shard": str(part.shard), "workers": [worker.worker for worker in manifest.workers], **kept}
+
+
+def _machine(manifests: Sequence[Manifest]) -> dict[str, Any]:
+    """The first shard's machine, the most that was stolen of any, and the nodes of clusters, if there are."""
+    machine = dict(manifests[0].machine)
+    stolen = [manifest.machine.get("steal_share") for manifest in manifests]
+    machine["steal_share"] = max((share for share in stolen if share is not None), default=None)
+    nodes = {name: node for manifest in manifests for name, node in (manifest.machine.get("nodes") or {}).items()}
+    return machine | ({"nodes": nodes} if nodes else {})
 
 
 def _slowest(manifests: Sequence[Manifest]) -> dict[str, Any] | None:

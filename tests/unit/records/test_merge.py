@@ -90,6 +90,14 @@ def test_all_shards_are_the_whole(tmp_path: Path) -> None:
     assert summarise(merged).summary.counts.sessions.finished == SESSIONS
 
 
+def test_the_worst_of_all_machines_counts(tmp_path: Path) -> None:
+    machine = {"steal_share": 0.001, "nodes": {"a": {"steal_share": None}, "b": {"steal_share": 0.05}}}
+    parts = [shard(tmp_path, 0), shard(tmp_path, 1, machine=machine), shard(tmp_path, 2)]
+    findings = {finding.code: finding for finding in summarise(parts[1]).summary.validity.findings}
+    assert findings["steal"].value == 0.05 and findings["steal"].severity == "error"
+    assert set(merge_shards(parts, tmp_path / "out").read_manifest().machine["nodes"]) == {"a", "b"}
+
+
 def test_a_shard_counts_its_own_share(tmp_path: Path) -> None:
     folder = shard(tmp_path, 1, warmup_sessions=2)
     assert folder.read_manifest().planned_share == 2

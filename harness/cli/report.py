@@ -33,7 +33,8 @@ def report(
         typer.Option(
             "--session",
             metavar="ID",
-            help="Tell one session: its id, its number, or median, p95 or slowest of the measured ones by makespan.",
+            help="Tell one session: its id, its number, or median, p95 or slowest of the measured ones by makespan;"
+            " all, with --json.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document; short for --format json.")] = False,
@@ -92,10 +93,13 @@ def _tell_session(folder: RunFolder, name: str, format: str, output: str | None)
     from harness.cli.told import tell
     from harness.errors import UsageError
     from harness.judge.evaluate import evaluate
-    from harness.metrics.session_detail import find_session, session_detail
+    from harness.metrics.session_detail import find_session, session_detail, session_details
     from harness.report.timeline import show, timeline
 
     analysis = evaluate(folder)
+    if name == "all":
+        tell(list(session_details(analysis)), {}, format, output, out=sys.stdout)
+        return
     found = find_session(analysis, name)
     if found is None:
         some = ", ".join(analysis.table.names["session"][:3]) or "none"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -100,10 +102,22 @@ def find_session(analysis: Analysis, name: str) -> int | None:
     return int(found[0]) if len(found) else None
 
 
-def session_detail(analysis: Analysis, session: int) -> SessionDetail:
-    """Everything the records tell of a session, by its code. Requests are in the order in which they were ready."""
+def session_details(analysis: Analysis) -> Iterator[SessionDetail]:
+    """The same of all sessions, in the order of arrival."""
+    table = analysis.table
+    order = np.argsort(table.session, kind="stable")
+    starts = np.searchsorted(table.session[order], np.arange(analysis.sessions.n + 1))
+    for session in np.argsort(analysis.sessions.arrival_ns, kind="stable").tolist():
+        yield session_detail(analysis, session, order[starts[session] : starts[session + 1]])
+
+
+def session_detail(analysis: Analysis, session: int, rows: NDArray[np.intp] | None = None) -> SessionDetail:
+    """Everything the records tell of a session, by its code. Requests are in the order in which they were ready.
+
+    `rows` are its records, where they are known.
+    """
     table, sessions = analysis.table, analysis.sessions
-    rows = np.flatnonzero(table.session == session)
+    rows = np.flatnonzero(table.session == session) if rows is None else rows
     rows = rows[np.lexsort((table.end_ns[rows], table.intended_ns[rows]))]
     arrival = int(sessions.arrival_ns[session])
     first = int(rows[0])
@@ -119,7 +133,7 @@ def session_detail(analysis: Analysis, session: int) -> SessionDetail:
         ttfat_s=_known(sessions.ttfat[session]),
         slowdown=_known(slowdown),
         critical_path=_path(analysis, session, rows),
-        joins=_joins(analysis, session),
+        joins=_joins(analysis, session, rows),
         requests=[_request(analysis, int(row), arrival) for row in rows],
     )
 
@@ -136,9 +150,10 @@ def _path(analysis: Analysis, session: int, rows: NDArray[np.intp]) -> PathDetai
     )
 
 
-def _joins(analysis: Analysis, session: int) -> list[JoinDetail]:
+def _joins(analysis: Analysis, session: int, rows: NDArray[np.intp]) -> list[JoinDetail]:
     joins, critical = analysis.sessions.joins, analysis.sessions.critical
-    places = np.flatnonzero(joins.session == session)
+    low, high = np.searchsorted(joins.row, [rows.min(), rows.max() + 1])  # joins are in the order of their rows
+    places = low + np.flatnonzero(joins.session[low:high] == session)
     places = places[np.argsort(analysis.table.intended_ns[joins.row[places]], kind="stable")]
     return [
         JoinDetail(

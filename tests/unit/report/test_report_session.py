@@ -105,6 +105,10 @@ def test_sessions_are_found_by_id_number_and_rank(make_run: Make, records: list[
     spans = [one["makespan_s"] for one in ranks]
     assert spans == sorted(spans)
     assert "Joins" in told(str(run.path), "--session", "slowest")
+    every = json.loads(told(str(run.path), "--session", "all", "--json"))
+    assert by_id in every and len(every) == len({one["session"] for one in every})
+    with pytest.raises(UsageError, match="unknown format 'terminal'"):
+        told(str(run.path), "--session", "all")
 
 
 def test_an_unknown_session_is_one_line(make_run: Make, records: list[Record], tmp_path: Path) -> None:

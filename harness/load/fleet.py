@@ -154,6 +154,11 @@ class Fleet:
             on_tick(snapshots, now_ns() - self.t0_ns)
         return [member.report or _dead(member) for member in self._members]
 
+    def lost(self) -> str | None:
+        """How the first worker ended, where that was unasked; None while it runs, or once it has reported."""
+        first = self._members[0]
+        return first.seat.how_it_ended() if first.gone and first.report is None else None
+
     def _listen(self) -> None:
         """Wait a moment for messages, and take all that have come: only the newest snapshots matter."""
         try:

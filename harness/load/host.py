@@ -18,6 +18,7 @@ from harness.load.messages import WorkerSpec
 from harness.load.reached import Reached
 from harness.load.wire import IN_PROCESS
 
+_LOG = "engine.log"  # in the run's folder
 _SWITCH_S = 0.0002  # how long the loop may wait for an engine's thread that runs Python; the default is 5 ms
 
 
@@ -48,7 +49,7 @@ async def host_engine(spec: WorkerSpec) -> Hosted | None:
     backend = registry.load("harness.backends", experiment.backend.kind)(experiment.backend)
     if not isinstance(backend, InProcess):
         return None
-    log = Path(spec.records_path).with_name("engine.log")
+    log = Path(spec.records_path).with_name(_LOG)
     _redirect(log)
     sys.setswitchinterval(_SWITCH_S)
     wire = EngineWire(backend.engine())
@@ -62,6 +63,15 @@ async def host_engine(spec: WorkerSpec) -> Hosted | None:
         raise TargetError(told, remedy=error.remedy) from error
     calibration = msgspec.to_builtins(reached.calibration)
     return Hosted(wire, msgspec.structs.replace(spec, target=reached.target, text_calibration=calibration), reached)
+
+
+def last_words_of(how: str | None, engine: str, folder: Path) -> str | None:
+    """What to tell of a worker that ended so, with the engine that it held; None where it has not."""
+    if how is None:
+        return None
+    from harness.backends.launch import last_words
+
+    return "\n".join([f"{engine} ended with its worker ({how}); its last words:", *last_words(folder / _LOG)])
 
 
 def _redirect(log: Path) -> None:

@@ -113,6 +113,23 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
     assert json.loads(out)["counts"]["requests"]["ok"] > 0
 
 
+def test_a_worker_killed_with_its_engine(tmp_path: Path) -> None:
+    """What was measured is kept, the verdict is invalid, and the engine's last words are shown."""
+    command = [sys.executable, "-m", "harness", "run", str(config(tmp_path, sessions=1_000_000)), "--json", "--quiet"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as harness:
+        while not any(path.stat().st_size for path in (tmp_path / "results").glob("*/records-0.jsonl")):
+            assert harness.poll() is None, harness.communicate()[1]
+            time.sleep(0.05)
+        (path,) = (tmp_path / "results").glob("*/manifest.json")
+        os.kill(json.loads(path.read_text())["target"]["pid"], signal.SIGKILL)
+        out, err = harness.communicate()
+    assert harness.returncode == 4, err
+    findings = {finding["code"]: finding for finding in json.loads(out)["validity"]["findings"]}
+    assert "llama-cpp-python ended with its worker (killed by signal 9)" in findings["engine_died"]["message"]
+    assert "fake: loading tiny.gguf" in err, "its last words"
+    assert json.loads(out)["counts"]["requests"]["ok"] > 0
+
+
 def test_no_worker_outlives_us(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "harness", "run", str(config(tmp_path, sessions=1_000_000)), "--quiet"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as harness:

@@ -7,9 +7,13 @@ only that protocol; a closed stdin means that the parent is gone, and ends it.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import sys
+import termios
+from array import array
+from contextlib import suppress
 from math import ceil
 from pathlib import Path
 
@@ -62,6 +66,14 @@ class _Pipe:
     async def receive(self) -> Start | Stop:
         message: Start | Stop = messages.decode_to_worker(await self._lines.get())
         return message
+
+    def heard(self) -> bool:
+        """Whether the parent has read all that was said. What is said to one that has stopped would wait, and the
+        load with it, once the pipe is full."""
+        waiting = array("i", [0])
+        with suppress(OSError):  # no pipe
+            fcntl.ioctl(self._out, termios.FIONREAD, waiting)
+        return waiting[0] == 0
 
     def say(self, message: FromWorker) -> None:
         data = messages.encode(message) + b"\n"
@@ -134,11 +146,12 @@ class Worker:
             self._health.stop()
 
     async def _tick(self) -> None:
-        """A few times a second: flush records, tell the parent."""
+        """A few times a second: flush records, and tell the parent if it listens: figures are of all so far."""
         while True:
             await asyncio.sleep(_TICK_S)
             self._writer.maybe_flush(now_ns())
-            self._pipe.say(Tick(snapshot=self._snapshot()))
+            if self._pipe.heard():
+                self._pipe.say(Tick(snapshot=self._snapshot()))
 
     async def _listen(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ from harness.errors import ConfigError, HarnessError, TargetError, UsageError
 from harness.load import fleet as fleet_module
 from harness.load import messages
 from harness.load.fleet import Fleet, auto_workers
-from harness.load.messages import Done, Ready, Start, Stop, WorkerSpec
+from harness.load.messages import Done, Ready, Start, Stop, Tick, WorkerSpec
 from harness.load.opening import endpoint_of
 from harness.records.reader import Damage, read_records
 from harness.records.snapshot import Snapshot
@@ -294,6 +295,19 @@ def test_ready_start_done(tmp_path: Path, engine: BackendConfig, alone: Alone) -
     assert (done.report.sessions_finished, done.snapshot.requests_ok) == (4, 8)
     assert min(record.sent_ns for record in records(tmp_path)) >= 0  # the axis begins at the common start
     assert alone.process.wait(10) == 0
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="the size of a pipe can be set on Linux alone")
+def test_a_parent_that_does_not_listen_holds_nothing_up(tmp_path: Path, engine: BackendConfig, alone: Alone) -> None:
+    fcntl.fcntl(alone.process.stdout, fcntl.F_SETPIPE_SZ, 16384)  # three snapshots and it is full
+    alone.say(specs(tmp_path, engine, {"concurrency": 1, "duration": "2s"})[0])
+    alone.hear(Ready)
+    alone.say(Start(at_ns=time.monotonic_ns()))
+    assert alone.process.wait(60) == 0
+    told = [messages.decode_from_worker(line) for line in alone.process.stdout]
+    assert [type(message) for message in told[-2:]] == [Tick, Done]
+    assert len(told) <= 3
+    assert told[-1].report.requests == len(records(tmp_path)) > 0
 
 
 def test_stopped_before_the_start(tmp_path: Path, engine: BackendConfig, alone: Alone) -> None:

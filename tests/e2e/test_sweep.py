@@ -39,6 +39,12 @@ def test_a_failed_point_loses_no_other_and_finished_ones_are_kept(run_harness: C
     folder = tmp_path / found["folder"]
     assert json.loads((folder / "sweep.json").read_text()) == found
     assert (folder / "sweep.md").read_text().startswith("## ✗ grid")
+    page = (folder / "report.html").read_text()
+    told = run_harness("report", found["folder"], "--format", "html", "-O", "again.html", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert (tmp_path / "again.html").read_text() == page and "4 points, 2 failed" in page
+    told = run_harness("report", found["folder"], "--session", "p95", cwd=tmp_path)
+    assert told.returncode == 2 and "a study of several runs" in told.stderr
 
     shutil.rmtree(tmp_path / points[2]["folder"])
     again = run_harness("sweep", "config.yaml", "--format", "csv", cwd=tmp_path)

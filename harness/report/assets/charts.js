@@ -172,6 +172,9 @@
       const place = [[right, y], [left, y], [right, y - 13 * unit], [right, y + 13 * unit], [left, y - 13 * unit], [left, y + 13 * unit]].find(free);
       if (!place) return;
       taken.push([place[0], place[0] + width, place[1], half]);
+      ctx.strokeStyle = colour("paper"); // so that no line runs through it
+      ctx.lineWidth = 4 * unit;
+      ctx.strokeText(point.name, ...place);
       ctx.fillStyle = colour(point.tone === "plain" ? "soft" : "ink");
       ctx.fillText(point.name, ...place);
     });

@@ -47,12 +47,25 @@ def _title(result: SweepResult) -> str:
 
 
 def _words(result: SweepResult) -> str:
-    """Which points are best, in a sentence or two."""
+    """How many points stand on each frontier, and its ends, in a sentence or two."""
+    number = len(result.points)
     parts = []
-    for flag, what in (("on_speed_frontier", "speed"), ("on_cost_frontier", "cost")):
-        on = [_name(result, point) for point in result.points if getattr(point, flag)]
-        if on:
-            parts.append(f"No point beats these in {what}: {'; '.join(on[:6])}{' …' if len(on) > 6 else ''}.")
+    if on := [point for point in result.points if point.on_speed_frontier]:
+        fast = max(on, key=lambda point: point.interactivity or 0.0)
+        most = max(on, key=lambda point: point.output_tokens_per_s or 0.0)
+        parts.append(
+            f"Speed: {len(on)} of {number} points are beaten by no other, from {_name(result, fast)}"
+            f" ({amount(fast.interactivity, 'tokens/s')} to each user) to {_name(result, most)}"
+            f" ({amount(most.output_tokens_per_s, 'tokens/s')} in all)."
+        )
+    if on := [point for point in result.points if point.on_cost_frontier]:
+        cheap = min(on, key=lambda point: point.cost_per_session or 0.0)
+        quick = min(on, key=lambda point: point.makespan_p50 or 0.0)
+        parts.append(
+            f"Cost: {len(on)} of {number}, from {_name(result, cheap)}"
+            f" ({amount(cheap.cost_per_session, result.currency)} a session) to {_name(result, quick)}"
+            f" (median session {amount(quick.makespan_p50, 's')})."
+        )
     return " ".join(parts) or "No point can be set on a frontier: the figures of one are missing."
 
 

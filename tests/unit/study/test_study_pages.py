@@ -90,6 +90,7 @@ def test_a_sweep_page_greys_what_is_dominated() -> None:
     ]  # fmt: skip
     assert chart["joined"] and "cost" not in data_of(page)["scatter"]  # no cost is known
     assert page.count('<tr class="out">') == 2 and "4 points, 1 invalid" in page
+    assert "Speed: 2 of 4 points are beaten by no other, from concurrency=1 (90.0 tokens/s to each user)" in page
 
 
 def test_a_capacity_page_sets_the_slo_against_its_limit() -> None:

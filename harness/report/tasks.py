@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.metrics.quantiles import sample_floor
 from harness.metrics.session_figures import Amplification, JoinFigures, PrefixReuse
 from harness.metrics.summary import KindFigures, SessionFigures, Summary
 from harness.report.figures import DASH, amount, clean, figure, interval, whole
@@ -118,6 +119,8 @@ def _join(row: JoinFigures, block: SessionFigures) -> str:
         tail += f": {format_duration(row.each)}"
         if row.each_ci95:
             tail += f" ({interval(row.each_ci95, 's')})"
+    else:
+        tail += f" (needs {sample_floor(0.95)} joins, has {row.joins})"
     return f"{text} · {tail}"
 
 

@@ -150,12 +150,14 @@ def _time(story: Story) -> list[str]:
         f"{name} {share:.0%}".replace("%", " %") + f" {'▇' * round(share / most * 8)}"
         for name, share in story.time_shares
     ]
-    if story.tasks.stragglers:
-        bars.append(f"(stragglers {story.tasks.stragglers})")
-    head, told = f" where a {story.tasks.noun}'s time went  ", "  ".join(bar.rstrip() for bar in bars)
-    if len(head) + len(told) <= WIDTH:
-        return [head + told]
-    return [head.rstrip(), _cut(f"   {told}", WIDTH)]
+    behind = f"(stragglers {story.tasks.stragglers})" if story.tasks.stragglers else ""
+    head, told = f" where a {story.tasks.noun}'s time went", "  ".join(bar.rstrip() for bar in bars)
+    together = f"{told}  {behind}".rstrip()
+    if len(head) + 2 + len(together) <= WIDTH:
+        return [f"{head}  {together}"]
+    if 3 + len(together) <= WIDTH:
+        return [head, f"   {together}"]
+    return [f"{head}  {behind}", _cut(f"   {told}", WIDTH)]
 
 
 def _blocks(story: Story) -> list[Spans]:

@@ -199,6 +199,9 @@ def test_an_agent_run_tells_what_a_task_takes_reuses_and_waits_for(summary: Summ
     assert max(map(len, lines)) <= WIDTH and len(lines) <= HEIGHT
     told = "\n".join(lines)
     assert "tools+think 19 % ▇▇  (stragglers 6.0 %)" in told
+    narrow = Circumstances(experiment=CLOSED.experiment, time_shares=[*CLOSED.time_shares, ("client", 0.09)])
+    wrapped = text(changed(summary, sessions=block), narrow)
+    assert " where a task's time went  (stragglers 6.0 %)\n   queue+prefill 14 %" in wrapped
     assert " a task takes    10 requests · 480 tokens in, 2_520 more from the cache" in told
     assert "84.0 % of prompt tokens were cached · 88.0 % could be · 95.5 % captured" in told
     assert "64 wide: slowest branch 750 ms after the median, efficiency 58 %" in told

@@ -20,19 +20,22 @@ _FAMILIES = ("DejaVu Sans", "Liberation Sans", "Noto Sans", "Arial", "Helvetica"
 
 
 class PngReport:
-    """The picture of the `svg` report, on white, at twice its size."""
+    """The picture of the `svg` report, on white, at twice its size.
+
+    Raises:
+        UsageError: this machine has no font to write with; told when it is made, so before a run and not after.
+    """
 
     name = "png"
     extension = "png"
 
-    def render(self, analysis: Analysis) -> bytes:
-        """The picture.
+    def __init__(self) -> None:
+        self._font = _font()
 
-        Raises:
-            UsageError: this machine has no font to write with.
-        """
+    def render(self, analysis: Analysis) -> bytes:
+        """The picture."""
         drawn: str = registry.load(GROUP, "svg")().render(analysis)
-        return bytes(svg_to_bytes(svg_string=drawn, zoom=_ZOOM, sans_serif_family=_font()))
+        return bytes(svg_to_bytes(svg_string=drawn, zoom=_ZOOM, sans_serif_family=self._font))
 
 
 @cache

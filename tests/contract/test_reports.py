@@ -80,10 +80,10 @@ def _needs_a_font() -> None:
 
 @pytest.fixture(params=registry.names(GROUP))
 def report(request: pytest.FixtureRequest) -> Report:
+    if request.param == "png":
+        _needs_a_font()
     made: Report = registry.load(GROUP, request.param)()
     assert made.name == request.param
-    if made.name == "png":
-        _needs_a_font()
     return made
 
 

@@ -83,11 +83,11 @@ def test_a_png_is_the_card_at_twice_its_size(analysis: Analysis) -> None:
     assert struct.unpack(">II", drawn[16:24]) == (2 * width, 2 * height)
 
 
-def test_without_a_font_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, analysis: Analysis) -> None:
+def test_without_a_font_it_says_what_to_install_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(png, "svg_to_bytes", lambda **_: b"the same whatever is drawn")
     png._font.cache_clear()
     with pytest.raises(UsageError, match="no font") as told:
-        PngReport().render(analysis)
+        Outputs.parse(["png=run.png"])
     png._font.cache_clear()
     assert "fonts-dejavu-core" in told.value.remedy
 

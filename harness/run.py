@@ -19,6 +19,7 @@ from harness.clock import now_ns
 from harness.config import BackendConfig, Experiment
 from harness.config.load import resolved
 from harness.errors import ExitCode
+from harness.judge.early import EarlyEnd, early_end
 from harness.judge.evaluate import evaluate
 from harness.judge.expression import parse_all
 from harness.judge.verdict import exit_code
@@ -28,6 +29,7 @@ from harness.load.alone import replay_alone
 from harness.load.appointment import Appointment
 from harness.load.briefing import worker_specs
 from harness.load.fleet import Fleet
+from harness.load.host import last_words_of
 from harness.load.opening import with_secrets
 from harness.load.reach import reach
 from harness.load.reached import Reached
@@ -83,7 +85,7 @@ def run(
     """Run one experiment to its end. Whoever is `serving` is told how it goes.
 
     By `appointment` the load starts at that instant, and is one shard of the plan where it says so: its figures are
-    of that share, so it is not judged by the SLOs of the whole.
+    of that share, so SLOs do not decide its exit code.
 
     Raises:
         UsageError: something is wrong with what was asked; nothing was sent.
@@ -108,12 +110,12 @@ def run(
             if loaded is not None:
                 reached = _note_loaded(loaded, fleet, folder, manifest)
             steal = StealMeter()
-            goal = _goal(plan, reached, workers=fleet.size)
+            goal = _goal(plan, reached, appointment, workers=fleet.size)
             if serving is not None:
                 serving.describe(folder.id, goal)
             with _telemetry(experiment, params, reached, folder) as telemetry:
-                at_ns = appointment.start_ns()
-                reports = _play(fleet, plan, goal, telemetry, serving, quiet=quiet, at_ns=at_ns)
+                at_ns, early = appointment.start_ns(), early_end(folder, shard=appointment.shard is not None)
+                reports = _play(fleet, plan, goal, telemetry, serving, early, quiet=quiet, at_ns=at_ns)
             stolen = steal.share()
             manifest.machine |= fleet.facts()
         if fleet.engine_ended is not None:
@@ -213,6 +215,7 @@ def _manifest(folder: RunFolder, plan: Plan, reached: Reached) -> Manifest:
 def _note_loaded(reached: Reached, fleet: Fleet, folder: RunFolder, manifest: Manifest) -> Reached:
     """The worker has loaded an engine of its own and reached it: the manifest can tell now."""
     reached.target.pid = fleet.pids[0]
+    fleet.watch = lambda: last_words_of(fleet.lost(), reached.target.engine, folder.path)
     manifest.target = msgspec.to_builtins(reached.target)
     manifest.text_calibration = msgspec.to_builtins(reached.calibration)
     folder.write_manifest(manifest)
@@ -238,6 +241,7 @@ def _play(
     goal: Goal,
     telemetry: Telemetry,
     serving: Serving | None,
+    early: EarlyEnd,
     *,
     quiet: bool,
     at_ns: int | None,
@@ -252,9 +256,12 @@ def _play(
             view.update(snapshots, t_ns, telemetry.latest())
             if serving is not None:
                 serving.update(snapshots)
+            if (words := early.ended(snapshots, t_ns)) is not None:
+                view.say(words)
+                fleet.stop()
 
         with stoppable(fleet, view.say):
-            return fleet.play(tick, drain_s=plan.experiment.load.drain, at_ns=at_ns)
+            return early.noted(fleet.play(tick, drain_s=plan.experiment.load.drain, at_ns=at_ns))
 
 
 def _mourn(words: str, reports: list[WorkerReport]) -> None:
@@ -267,7 +274,7 @@ def _mourn(words: str, reports: list[WorkerReport]) -> None:
         report.interrupted = False  # nobody interrupted it
 
 
-def _goal(plan: Plan, reached: Reached, *, workers: int) -> Goal:
+def _goal(plan: Plan, reached: Reached, appointment: Appointment, *, workers: int) -> Goal:
     """What whoever watches is told beside the figures."""
     target = reached.target
     slos = parse_all(plan.experiment.slo)
@@ -276,7 +283,7 @@ def _goal(plan: Plan, reached: Reached, *, workers: int) -> Goal:
     return Goal(
         name=plan.experiment.name,
         target=" · ".join(part for part in (target.engine, target.model, target.url) if part),
-        sessions=plan.sessions,
+        sessions=appointment.sessions(plan),
         duration_s=None if plan.start_limit_ns is None else plan.start_limit_ns / NS_PER_S,
         limits={slo.metric + (f".{slo.stat}" if slo.stat else ""): slo.limit for slo in told},
         later=tuple(slo.text for slo in slos if slo not in told),

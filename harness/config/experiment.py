@@ -147,6 +147,9 @@ class LoadConfig(Section):
     duration: Duration | None = Field(
         default=None, description="... or after this long, whichever is first (60s if neither)"
     )
+    max_duration: Duration | None = Field(
+        default=None, description="Go on for this long while an SLO is undecided, looking three times in all"
+    )
     workers: int | Literal["auto"] = Field(default="auto", description="Processes that make the load, or auto")
     on: Literal["local", "ray"] = Field(default="local", description="Where they run: this machine, or a Ray cluster")
     ray: RayCluster | None = Field(default=None, description="The cluster, where on is ray")
@@ -203,6 +206,8 @@ class LoadConfig(Section):
         for key, owner in (("cv", "gamma"), ("trace", "trace"), ("time_scale", "trace")):
             if getattr(self, key) is not None and self.arrivals != owner:
                 raise ValueError(f"{key} means nothing without arrivals: {owner}")
+        if self.max_duration is not None and (self.duration is None or self.max_duration <= self.duration):
+            raise ValueError("max_duration must be longer than duration, which is when SLOs are looked at first")
         if self.ray is not None and self.on != "ray":
             raise ValueError("ray means nothing without on: ray")
         if self.time_scale is not None and self.trace is None:
@@ -222,7 +227,7 @@ class LoadConfig(Section):
         """How long sessions may start once the load is full and warm; None: no limit but `sessions`."""
         if self.duration is None and self.sessions is None:
             return 60.0
-        return self.duration
+        return self.max_duration or self.duration
 
 
 class Limits(Section):

@@ -1,6 +1,6 @@
 """The language of SLOs and gates.
 
-    expression  = comparison | regression
+    expression  = comparison [ "abort" ] | regression
     comparison  = term operator quantity
     regression  = "regress" "(" term ")" ( "<" | "<=" ) share
     term        = metric [ labels ] "." stat  |  scalar
@@ -12,6 +12,9 @@
     ttft.p95 < 500ms            ttft{agent=planner}.p95 < 1s        session.makespan.p95 < 30s
     error_rate < 1%             rates.output_tokens_per_s > 1.2k    cost.per_session < $0.004
     regress(ttft.p50) < 5%
+
+`abort` ends the run as soon as the limit is surely broken: a percentile of ttft, tpot or e2e below a limit, or
+error_rate.
 
 Metrics and scalars are those of `harness.metrics.catalogue`. A bare number for a metric in seconds is seconds.
 """
@@ -35,6 +38,8 @@ Operator = Literal["<", "<=", ">", ">="]
 _STAT = re.compile(r"\.(mean|min|max|stddev|p\d+(?:\.\d+)?)$")
 _COMPARISON = re.compile(r"^(?P<left>[^<>=]*(?:\{[^}]*\})?[^<>=]*?)\s*(?P<operator><=|>=|<|>)\s*(?P<right>[^<>=]+)$")
 _TERM = re.compile(r"^(?P<name>[A-Za-z0-9_.]+?)(?:\{(?P<labels>[^{}]*)\}(?P<rest>\.[A-Za-z0-9_.]+)?)?$")
+_ABORT = re.compile(r"\s+abort\s*$")
+_LIVE = ("ttft", "tpot", "e2e")
 _REGRESS = re.compile(r"^regress\s*\(\s*(?P<term>[^()]*?)\s*\)$")
 _COMMON_STATS = ("mean", "min", "max", "stddev", "p50", "p90", "p95", "p99", "p99.9")
 
@@ -53,6 +58,7 @@ class Expression(msgspec.Struct, frozen=True, kw_only=True):
     operator: Operator
     limit: float
     regress: bool = False
+    abort: bool = False
 
     @property
     def quantile(self) -> float | None:
@@ -76,7 +82,9 @@ def parse(text: str) -> Expression:
         ExpressionError: it does not follow the grammar, names an unknown metric, stat or label (the nearest one is
             named), or its quantity does not fit the unit.
     """
-    match = _COMPARISON.match(text.strip())
+    bare = _ABORT.sub("", text.strip())
+    abort = bare != text.strip()
+    match = _COMPARISON.match(bare)
     if not match:
         _fail(text, "is no comparison", "write it as: ttft.p95 < 500ms")
     left, operator, right = match["left"].strip(), cast(Operator, match["operator"]), match["right"].strip()
@@ -89,6 +97,9 @@ def parse(text: str) -> Expression:
     else:
         metric, labels, stat = _term(text, left)
         limit = _quantity(text, right, *_reader(METRICS[metric].unit if metric in METRICS else SCALARS[metric]))
+    live = metric in _LIVE and stat is not None and stat[0] == "p" and not labels
+    if abort and (regress or operator not in {"<", "<="} or not (live or metric == "error_rate")):
+        _fail(text, "cannot be watched while the run goes", "abort takes ttft.p95 < 2s, tpot, e2e, or error_rate < 5%")
     return Expression(
         text=text.strip(),
         metric=metric,
@@ -97,6 +108,7 @@ def parse(text: str) -> Expression:
         operator=operator,
         limit=limit,
         regress=bool(regress),
+        abort=abort,
     )
 
 

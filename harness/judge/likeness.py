@@ -10,7 +10,19 @@ import msgspec
 from harness.judge.subject import Subject
 
 # What decides who asks what and when; how a load is sent and measured is no part of it.
-_PLANNED = ("concurrency", "rate", "arrivals", "cv", "trace", "time_scale", "ramp", "warmup", "sessions", "duration")
+_PLANNED = (
+    "concurrency",
+    "rate",
+    "arrivals",
+    "cv",
+    "trace",
+    "time_scale",
+    "ramp",
+    "warmup",
+    "sessions",
+    "duration",
+    "max_duration",
+)
 _OWN = ("name", "seed", "sweep", "slo", "gate")  # of the experiment: these change no measurement
 _MACHINE = ("processor", "cores", "memory_bytes", "system", "python")
 _ENGINE = ("engine", "engine_version", "model", "backend")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import msgspec
+
 from harness.judge.expression import parse
 from harness.metrics.summary import SloResult, SloVerdict
 
@@ -34,3 +36,12 @@ def at_look(result: SloResult) -> SloVerdict:
     if parse(result.expr).operator in ("<", "<="):
         return "pass" if high <= result.limit else "fail" if low > result.limit else "inconclusive"
     return "pass" if low >= result.limit else "fail" if high < result.limit else "inconclusive"
+
+
+def surer(result: SloResult) -> SloResult:
+    """The same result with the verdict of one look of three, and the reason where that is another one."""
+    verdict = at_look(result)
+    if verdict == result.verdict:
+        return result
+    reason = f"the limit is too near for one of {LOOKS} looks (load.max_duration)"
+    return msgspec.structs.replace(result, verdict=verdict, reason=reason)

@@ -97,8 +97,8 @@ def share_bounds(hits: int, n: int) -> tuple[float, float] | None:
     """Exact 95 % interval of a share (Clopper & Pearson 1934); None where nothing was counted."""
     if n == 0:
         return None
-    low = 0.0 if hits == 0 else _solve(lambda p: 1 - _binomial_cdf(hits - 1, n, p), 0.025, rising=True)
-    high = 1.0 if hits == n else _solve(lambda p: _binomial_cdf(hits, n, p), 0.025, rising=False)
+    low = 0.0 if hits == 0 else _solve(lambda p: 1 - binomial_cdf(hits - 1, n, p), 0.025, rising=True)
+    high = 1.0 if hits == n else _solve(lambda p: binomial_cdf(hits, n, p), 0.025, rising=False)
     return low, high
 
 
@@ -113,7 +113,7 @@ def _solve(function: Any, target: float, *, rising: bool) -> float:
     return (low + high) / 2
 
 
-def _binomial_cdf(k: int, n: int, p: float) -> float:
+def binomial_cdf(k: int, n: int, p: float) -> float:
     """P(Binomial(n, p) <= k), from the shorter tail."""
     if p <= 0 or p >= 1:
         return 1.0 if p <= 0 or k >= n else 0.0

@@ -26,6 +26,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     warmup_s: float = 0.0
     error_budget: float = 0.05
     exact_output: bool = False
+    duration_s: float | None = None
+    max_duration_s: float | None = None  # then the run is judged at one of three looks
     solo: int = 0  # sessions that were to be replayed alone
     capped: bool = False  # `limits` hold requests back on purpose
     retry: int = 0  # attempts at a request that the target was too busy for, beyond the first
@@ -68,6 +70,8 @@ def terms_of(config: dict[str, Any]) -> Terms:
         error_budget=parse_share(load.get("error_budget", 0.05)),
         exact_output=bool((config.get("workload") or {}).get("exact_output", False)),
         solo=int(load.get("solo") or 0),
+        duration_s=_duration(load.get("duration")),
+        max_duration_s=_duration(load.get("max_duration")),
         capped=any(limits.get(name) is not None for name in _CAPS),
         retry=int(limits.get("retry") or 0),
         slo=tuple(config.get("slo") or ()),
@@ -75,3 +79,7 @@ def terms_of(config: dict[str, Any]) -> Terms:
         cost=config.get("cost"),
         telemetry=config.get("telemetry") or {},
     )
+
+
+def _duration(value: Any) -> float | None:
+    return None if value is None else parse_duration(value)

@@ -117,7 +117,8 @@ class Plan:
         first 1,000. Not in it: the target, secrets, the name, limits, and how the load is sent and measured (workers,
         wire, timeouts).
         """
-        load = self.experiment.load.model_dump(mode="json", include=set(_PLANNED_LOAD))
+        longer = {"max_duration"} if self.experiment.load.max_duration else set()  # a plan without it keeps its hash
+        load = self.experiment.load.model_dump(mode="json", include=set(_PLANNED_LOAD) | longer)
         head = {
             "plan": 1,
             "seed": self.experiment.seed,

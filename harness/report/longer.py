@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.metrics.summary import SloResult, Summary
+from harness.units import parse_duration
 
 _NEEDS = re.compile(r"needs ([\d,]+)\b.*?\bhas ([\d,]+)")
 _SPARE = 1.25  # the next sample is another one
@@ -25,8 +26,17 @@ def longer(summary: Summary, load: Mapping[str, Any]) -> list[str]:
     if isinstance(sessions, int):
         words.append(f"load.sessions={_round(sessions * factor)}")
     if load.get("duration") is not None or not words:
-        words.append(f"load.duration={_round(max(summary.run.duration_s, 1.0) * factor)}s")
+        words.append(f"load.duration={_round(_asked_s(summary, load) * factor)}s")
     return words
+
+
+def _asked_s(summary: Summary, load: Mapping[str, Any]) -> float:
+    """How long it took, or was to take where it ended early."""
+    try:
+        asked = parse_duration(load.get("duration") or 0.0)
+    except ValueError:
+        asked = 0.0
+    return max(summary.run.duration_s, asked, 1.0)
 
 
 def _factor(result: SloResult) -> float | None:

@@ -175,7 +175,7 @@ def at(experiment: Experiment, load: float, length: float, seed: int) -> Experim
         sessions = math.ceil(old.sessions * length)
         change["sessions"] = max(sessions, _TURNS * int(load)) if old.concurrency is not None else sessions
     if old.measured_s is not None:
-        change["duration"] = old.measured_s * length
+        change |= {"duration": (old.duration or old.measured_s) * length, "max_duration": None}
     return experiment.model_copy(update={"seed": seed, "load": old.model_copy(update=change)})
 
 

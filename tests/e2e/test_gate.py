@@ -39,3 +39,28 @@ def test_every_request_failing_is_never_a_success(run_harness: Cli, tmp_path: Pa
     assert summary["counts"]["requests"]["ok"] == 0
     assert summary["counts"]["requests"]["failed"] == 20
     assert done.returncode == 4
+
+
+LONG = """\
+name: early
+backend: {kind: sim, ttft: 40ms, itl: 1ms}
+workload: {kind: chat, turns: 1, output_tokens: 4, think: 0, system_tokens: 8, input_tokens: 8}
+load: {concurrency: 8, duration: %s}
+slo: ["ttft.p50 < %s"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("length", "limit", "code", "exit_code"),
+    [("1h", "20ms abort", "aborted", 10), ("1s, max_duration: 1h", "4s", "decided", 0)],
+)
+def test_a_run_ends_when_it_is_clear(
+    run_harness: Cli, tmp_path: Path, length: str, limit: str, code: str, exit_code: int
+) -> None:
+    (tmp_path / "early.yaml").write_text(LONG % (length, limit))
+    done = run_harness("run", "early.yaml", "--json", cwd=tmp_path)
+    summary = json.loads(done.stdout)
+    assert f"{code} early" in done.stderr
+    assert code in {finding["code"] for finding in summary["validity"]["findings"]}
+    assert summary["run"]["duration_s"] < 1800
+    assert done.returncode == (4 if summary["validity"]["verdict"] == "invalid" else exit_code)

@@ -55,6 +55,18 @@ def llama_server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def llama_server_with_tools(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """llama.cpp's server with a chat template that writes tools, calls of them and their results into the prompt."""
+    binary = _built(CACHE / "engines" / "llama-server", "llama-server")
+    port = _free_port()
+    template = ROOT / "tests" / "engines" / "tools.jinja"
+    options = f"--host 127.0.0.1 --port {port} -t 1 -np 4 -c 32768 --alias tiny --jinja --chat-template-file {template}"
+    command = [str(binary), "-m", str(tiny_model / "model.gguf"), *options.split()]
+    with _server(command, port, "/health", tmp_path_factory.mktemp("llama-server-with-tools")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
 def llamacpp_python_server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The server of llama-cpp-python: one request at a time, the others wait."""
     ready = _built(CACHE / "engines" / "llamacpp-venv" / "ready", "llama-cpp-python")

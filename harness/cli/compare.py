@@ -10,7 +10,12 @@ import typer
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Two or more runs: folders, stored baselines, summary files.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Two or more runs: folders, stored baselines, summary files; a folder of runs is all of them."
+        ),
+    ],
     format: Annotated[
         str, typer.Option("--format", "-f", help="terminal, md, html or json; several with commas, with -O.")
     ] = "terminal",
@@ -41,6 +46,7 @@ def compare(
     from harness.report import comparison as telling
     from harness.report.compare_page import html
 
+    runs = [run for place in runs for run in _runs(place)]
     if len(runs) < 2:
         raise UsageError("compare needs two runs or more", remedy="harness compare results/<run-id> results/<run-id>")
     subjects = [open_subject(run) for run in runs]
@@ -55,3 +61,10 @@ def compare(
         tell(side_by_side(subjects), renderers, format, output, out=sys.stdout)
         raise
     tell(found, renderers, format, output, out=sys.stdout)
+
+
+def _runs(place: Path) -> list[Path]:
+    """The runs right in a folder that is none itself, as those of a sweep; else the place as it is."""
+    if not place.is_dir() or (place / "manifest.json").is_file():
+        return [place]
+    return sorted(run.parent for run in place.glob("*/manifest.json")) or [place]

@@ -98,6 +98,9 @@ def test_the_classic_table_of_open_and_closed_loads(run_harness: Cli, runs: tupl
     assert [row[0] for row in cells] == ["A", "B", "C"] and [row[3] for row in cells] == ["4", "4", "40/s"]
     assert float(cells[1][5]) == pytest.approx(4.0, rel=0.25)  # itl: 4ms
     assert {row[6] for row in cells} == {"–"}  # a simulated engine holds no model
+    of_all = json.loads(run_harness("compare", "results", "--table", "--json", cwd=place).stdout)
+    assert len(of_all["classic"]) == len(list((place / "results").glob("*/manifest.json")))
+    assert of_all["rows"] == []
 
 
 def test_a_gate_with_a_stored_baseline(run_harness: Cli, runs: tuple[Path, dict[str, str]]) -> None:

@@ -10,7 +10,7 @@ _LISTENING = "0A"
 # They hold the port open for an engine elsewhere: in a container, on another machine.
 _FORWARDERS = frozenset(
     {"docker-proxy", "rootlessport", "conmon", "slirp4netns", "pasta", "pasta.avx2", "ssh", "sshd", "kubectl", "socat"}
-    | {"nginx", "haproxy", "envoy", "caddy", "traefik"}
+    | {"nginx", "haproxy", "envoy", "caddy", "traefik", "litellm", "harness"}
 )
 
 

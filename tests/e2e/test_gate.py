@@ -52,7 +52,7 @@ slo: ["ttft.p50 < %s"]
 
 @pytest.mark.parametrize(
     ("length", "limit", "code", "exit_code"),
-    [("1h", "20ms abort", "aborted", 10), ("1s, max_duration: 1h", "4s", "decided", 0)],
+    [("60s", "20ms abort", "aborted", 10), ("1s, max_duration: 60s", "4s", "decided", 0)],
 )
 def test_a_run_ends_when_it_is_clear(
     run_harness: Cli, tmp_path: Path, length: str, limit: str, code: str, exit_code: int
@@ -62,5 +62,5 @@ def test_a_run_ends_when_it_is_clear(
     summary = json.loads(done.stdout)
     assert f"{code} early" in done.stderr
     assert code in {finding["code"] for finding in summary["validity"]["findings"]}
-    assert summary["run"]["duration_s"] < 1800
+    assert summary["run"]["duration_s"] < 50
     assert done.returncode == (4 if summary["validity"]["verdict"] == "invalid" else exit_code)

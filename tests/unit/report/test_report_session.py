@@ -16,7 +16,7 @@ from harness.records.folder import RunFolder
 from harness.records.manifest import Manifest
 from harness.records.record import Record
 from harness.report.timeline import MOST_ROWS, WIDTH, timeline
-from tests.unit.report.conftest import MS, request
+from tests.unit.report.conftest import MS, S, request
 from tests.unit.report.test_report_verb import told
 
 Make = Callable[..., RunFolder]
@@ -126,3 +126,14 @@ def test_a_session_without_an_end_is_found_too() -> None:
     analysis = analyse_records(SESSION, MANIFEST, Terms(concurrency=1))
     assert find_session(analysis, "4") == 0
     assert find_session(analysis, "9") is None
+
+
+def test_joins_and_kinds_have_their_tables_on_the_page_and_in_markdown(make_run: Make, records: list[Record]) -> None:
+    chat = [request(900 + n, "turn-1", S + n * 300 * MS, 10 * MS, 50 * MS, kind="chat") for n in range(9)]
+    run = make_run([*records, *chat])
+    told(str(run.path), "--format", "html")
+    page, text = run.report.read_text(), told(str(run.path), "--format", "md")
+    for words in ("The kinds of this mix apart", "Joins: what a p95 of the session asks of each branch"):
+        assert page.count(words) >= 1
+    for words in ("### Kinds", "### Joins", "| chat |", "| map\\_reduce | 3 |"):
+        assert words in text

@@ -87,6 +87,9 @@ def estimate(expression: Expression, analysis: Analysis) -> Estimate:
     if expression.metric not in METRICS:
         return _scalar(expression.metric, analysis)
     labels = dict(expression.labels)
+    block = analysis.summary.sessions
+    if expression.metric == "session.slowdown" and block is not None and block.slowdown.reason:
+        return Estimate(reason=f"not measured: {block.slowdown.reason}")
     if expression.quantile is not None:
         below = expression.operator in {"<", "<="}
         values, missed = analysis.samples.with_misses(expression.metric, labels, math.inf if below else -math.inf)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.judge.expression import parse_all
+from harness.judge.slo import judge_slos
 from harness.metrics.join_tail import join_figures
 from harness.metrics.prefix import intended_share
 from harness.metrics.sessions import session_table
@@ -165,7 +167,10 @@ def test_slowdown_rests_on_the_sessions_replayed_alone_but_the_first() -> None:
 def test_without_a_replay_slowdown_is_unknown_and_says_how_to_know_it() -> None:
     analysis = analyse(RecordTable.of(CHAIN), manifest(), Terms(concurrency=1))
     assert "session.slowdown" not in analysis.summary.metrics
+    assert analysis.summary.sessions is not None
     assert "load.solo" in analysis.summary.sessions.slowdown.reason
+    [verdict] = judge_slos(parse_all(["session.slowdown.p50 < 2"]), analysis)
+    assert verdict.verdict == "inconclusive" and "load.solo" in verdict.reason
 
 
 def test_the_sample_is_drawn_by_the_seed_from_the_measured_sessions() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -37,7 +37,6 @@ class InProcessBackend:
     extra: ClassVar[str]  # of ours, that brings it
     packages: ClassVar[tuple[str, ...]]  # whose version is the engine's, the first that is installed
     name: ClassVar[str]  # as records of the target have it
-    exact: ClassVar[Mapping[str, Any]] = {"ignore_eos": True}
 
     def __init__(self, params: Any) -> None:
         self.params = params
@@ -65,7 +64,7 @@ class InProcessBackend:
         yield self.params
 
     def dialect(self, target: Target) -> Dialect:
-        return OpenAIDialect(self.params, target.model, strict=target.strict, fields=Fields(exact=dict(self.exact)))
+        return OpenAIDialect(self.params, target.model, strict=target.strict, fields=Fields(exact={"ignore_eos": True}))
 
     async def describe(self, target: Target, client: httpx.AsyncClient, root: str) -> None:
         """The engine's version. There are no pages to ask."""

@@ -74,7 +74,8 @@ class VLLM(Served):
             extra["return_token_ids"] = True
         if "cache_salt" in target.facts:
             extra["cache_salt"] = target.facts["cache_salt"]
-        return Fields(usage={"stream_options": usage}, extra=extra)
+        # ignore_eos is enough: min_tokens would have the engine mask tokens at every step, which costs it time
+        return Fields(usage={"stream_options": usage}, exact={"ignore_eos": True}, extra=extra)
 
     async def describe(self, target: Target, client: httpx.AsyncClient, root: str) -> None:
         """Version, context, cache settings, and what may be asked of it."""

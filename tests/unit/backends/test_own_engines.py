@@ -84,7 +84,7 @@ def test_vllm_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_vllm_fields() -> None:
     plain = body(made("vllm"))
     assert plain["stream_options"] == {"include_usage": True}
-    assert (plain["ignore_eos"], plain["min_tokens"]) == (True, 7)
+    assert plain["ignore_eos"] is True and "min_tokens" not in plain
     assert "return_token_ids" not in plain
     usage = body(made("vllm", tokens_per_event="usage"))
     assert usage["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}

@@ -111,7 +111,10 @@ def _measure(term: Term, gated: bool, pairs: Sequence[Pair], margin: float) -> M
         term=term.name, unit=term.unit, better=term.better, gated=gated, verdict="unknown", pairs=list(pairs)
     )
     known = [(pair.base, pair.candidate) for pair in pairs if pair.base is not None and pair.candidate is not None]
-    if len(known) < max(LEAST_PAIRS, len(pairs)):
+    if len(pairs) < LEAST_PAIRS:
+        reason = f"needs {LEAST_PAIRS} pairs, has {len(pairs)}"
+        return msgspec.structs.replace(blank, n=len(known), reason=reason)
+    if len(known) < len(pairs):
         reason = f"{len(pairs) - len(known)} of {len(pairs)} pairs do not tell it: give each run more sessions or time"
         return msgspec.structs.replace(blank, n=len(known), reason=reason)
     if any(not (base > 0 and candidate > 0) for base, candidate in known):

@@ -111,6 +111,11 @@ def test_a_pair_that_tells_nothing_leaves_no_verdict(hole: tuple[float | None, f
     assert overall([one]) is ExitCode.INCONCLUSIVE
 
 
+def test_two_pairs_are_too_few() -> None:
+    (one,) = judged([(1.0, 1.0), (1.0, 1.1)])
+    assert (one.verdict, one.reason) == ("unknown", "needs 3 pairs, has 2")
+
+
 def test_nothing_gated_is_no_pass() -> None:
     assert overall([]) is ExitCode.INCONCLUSIVE
 

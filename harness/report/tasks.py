@@ -81,7 +81,7 @@ def _takes(told: Amplification) -> str:
     parts = [f"{amount(told.requests, 'count')} requests"]
     if told.cached_input_tokens is not None:
         fresh, held = format_number(told.uncached_input_tokens), format_number(told.cached_input_tokens)
-        parts.append(f"{fresh} tokens in, {held} more from the cache")
+        parts.append(f"{fresh} tokens in, {f'{held} more' if told.cached_input_tokens else 'none'} from the cache")
     elif told.input_tokens is not None:
         parts.append(f"{format_number(told.input_tokens)} tokens in")
     if told.output_tokens is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import yaml
 from llmd_benchmark_report import load_benchmark_report
 from prometheus_client.parser import text_string_to_metric_families
 
-from harness.errors import ResultsError, UsageError
+from harness.errors import MissingExtra, ResultsError, UsageError
 from harness.metrics.analysis import Analysis
 from harness.metrics.summary import Summary
 from harness.records.record import Record
@@ -161,3 +162,11 @@ def test_a_gateway_that_refuses_is_told_with_its_reason(analysis: Analysis) -> N
 def test_urls_and_files_are_not_mixed_up(asked: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         Outputs.parse([asked])
+
+
+def test_parquet_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "harness.report.parquet", raising=False)
+    with pytest.raises(MissingExtra) as error:
+        Outputs.parse(["parquet=x.parquet"])
+    assert error.value.remedy == "pip install 'inference-harness[parquet]'"

@@ -125,12 +125,26 @@ def shards(path: Path, count: int, out: str, ahead_s: float) -> list[subprocess.
     ]
 
 
-def play(path: Path, count: int) -> list[Path]:
-    """The folders of shards that were all ready in time: on a machine that is busy with other tests that may take a
-    second attempt."""
-    for attempt, ahead_s in enumerate((3.0, 9.0, 27.0, 81.0)):
+def alone(path: Path, *words: str) -> tuple[Path, float]:
+    """The folder of the same load by one process, and how long all of it took: a machine may be busy with other
+    tests, and shards need time to be ready."""
+    begin = time.monotonic()
+    told, err = start(path.parent, "run", path, "-q", "--json", *words).communicate(timeout=200)
+    assert told, err
+    [run] = (path.parent / "results").iterdir()
+    return run, time.monotonic() - begin
+
+
+def attempts(took_s: float) -> Iterator[tuple[int, float]]:
+    """(number, how far ahead to start)."""
+    yield from enumerate((1.3 * took_s, 4 * took_s, 12 * took_s))
+
+
+def play(path: Path, count: int, took_s: float) -> list[Path]:
+    """The folders of shards that were all ready in time."""
+    for attempt, ahead_s in attempts(took_s):
         running = shards(path, count, f"parts-{attempt}", ahead_s)
-        told = [process.communicate(timeout=200)[1] for process in running]
+        told = [process.communicate(timeout=ahead_s + 200)[1] for process in running]
         assert not any("Traceback" in words for words in told)
         if not any("nothing was sent" in words for words in told):
             assert all(process.returncode in (0, 4) for process in running), told  # 4: a busy machine
@@ -152,7 +166,7 @@ def records(folder: Path) -> dict[str, dict[str, Any]]:
 
 def merge(folder: Path, *runs: Path) -> tuple[int, Path, dict[str, Any]]:
     done = start(folder, "merge", *runs, "--out", "merged", "--json")
-    out, err = done.communicate(timeout=60)
+    out, err = done.communicate(timeout=200)
     assert out, err
     [merged] = (folder / "merged").iterdir()
     return done.returncode, merged, json.loads(out)
@@ -167,7 +181,9 @@ def test_shards_are_what_one_process_sends(
     tmp_path: Path, server: Server, count: int, nonce: bool, kind: dict[str, Any]
 ) -> None:
     path = config(tmp_path, server.url, nonce=nonce, sessions=40, warmup=4, **kind)
-    code, merged, summary = merge(tmp_path, *play(path, count))
+    run, took_s = alone(path)
+    by_one = {name: server.asked[record["id"]] for name, record in records(run).items()}
+    code, merged, summary = merge(tmp_path, *play(path, count, took_s))
     errors = {one["code"] for one in summary["validity"]["findings"] if one["severity"] == "error"}
     assert errors <= CLIENT
     assert code == (4 if errors else 10)  # the whole is judged
@@ -185,13 +201,9 @@ def test_shards_are_what_one_process_sends(
         assert first == {plan.session(n).id: int(at) for n, at in enumerate(plan.arrivals_ns)}
 
     in_parts = {name: server.asked[record["id"]] for name, record in found.items()}
-    assert start(tmp_path, "run", path, "-q", "--json").communicate(timeout=100)[0]
-    [run] = (tmp_path / "results").iterdir()
-    alone = {name: server.asked[record["id"]] for name, record in records(run).items()}
     if nonce:  # its words are of the run: all others are the same
-        assert {name: _shape(body) for name, body in in_parts.items()} == {n: _shape(body) for n, body in alone.items()}
-    else:
-        assert in_parts == alone
+        by_one, in_parts = ({name: _shape(body) for name, body in asked.items()} for asked in (by_one, in_parts))
+    assert in_parts == by_one
 
 
 def _shape(body: bytes) -> Any:
@@ -207,17 +219,17 @@ def _shape(body: bytes) -> Any:
 
 def test_a_shard_that_is_missing_and_one_that_was_killed(tmp_path: Path, server: Server) -> None:
     path = config(tmp_path, server.url, rate="20/s", duration="4s")
-    for attempt, ahead_s in enumerate((4.0, 12.0, 36.0)):
+    for attempt, ahead_s in attempts(alone(path, "-o", "load.duration=500ms")[1]):
         out = tmp_path / f"parts-{attempt}"
         running = shards(path, 3, out.name, ahead_s)
-        while all(process.poll() is None for process in running):
-            if all(_lines(out, number) > 3 for number in range(3)):
-                break
-            time.sleep(0.1)
+        playing = False
+        while not playing and all(process.poll() is None for process in running):
+            playing = all(_lines(out, number) > 3 for number in range(3))
+            time.sleep(0.05)
         running[1].kill()
         for process in running:
-            process.communicate(timeout=100)
-        if running[1].returncode == -9:
+            process.communicate(timeout=ahead_s + 100)
+        if playing and running[1].returncode == -9:
             break
     parts = {_shard(run): run for run in out.iterdir()}
     code, merged, summary = merge(tmp_path, parts[1], parts[2])

@@ -74,17 +74,19 @@ def report(
 
 def _tell_study(place: Path, format: str, output: str | None, session: str | None) -> bool:
     """Tell an A/B test, a sweep or a capacity search again; False where none lies there."""
+    from harness.study.files import study_file
+
+    path = study_file(place)
+    if path is None:
+        return False
     from harness.cli.told import tell
     from harness.errors import UsageError
-    from harness.study.stored import REPORT, open_study, renderers
+    from harness.study.stored import REPORT, read_study, renderers
 
-    study = open_study(place)
-    if study is None:
-        return False
-    found, folder = study
+    found = read_study(path)
     if session is not None:
         raise UsageError(f"{place} is a study of several runs", remedy="name one of its runs for --session")
-    tell(found, renderers(found), format, str(folder / REPORT) if format == "html" and not output else output)
+    tell(found, renderers(found), format, str(path.with_name(REPORT)) if format == "html" and not output else output)
     return True
 
 

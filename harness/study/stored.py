@@ -11,6 +11,7 @@ import msgspec
 
 from harness.errors import ResultsError
 from harness.records.folder import write_whole
+from harness.study import files
 from harness.study.ab import SCHEMA as AB
 from harness.study.ab import AbResult
 from harness.study.ab_page import ab_html
@@ -39,15 +40,15 @@ class Kind:
 
 
 KINDS = (
-    Kind("ab.json", AbResult, AB, {"terminal": ab_text, "md": ab_markdown, "html": ab_html}),
+    Kind(files.AB, AbResult, AB, {"terminal": ab_text, "md": ab_markdown, "html": ab_html}),
     Kind(
-        "capacity.json",
+        files.CAPACITY,
         CapacityResult,
         CAPACITY,
         {"terminal": capacity_text, "md": capacity_markdown, "html": capacity_html},
     ),
     Kind(
-        "sweep.json",
+        files.SWEEP,
         SweepResult,
         SWEEP,
         {"terminal": sweep_text, "md": sweep_markdown, "csv": sweep_csv, "html": sweep_html},
@@ -73,23 +74,13 @@ def keep(found: Any, folder: Path) -> None:
             write_whole(folder / place, render(found).encode())
 
 
-def open_study(place: Path) -> tuple[Any, Path] | None:
-    """The result of a study and its folder, named by the folder or by any file in it; None where there is none.
+def read_study(path: Path) -> Any:
+    """The result of a study, from the file that `files.study_file` found.
 
     Raises:
         ResultsError: it is damaged, or of a newer schema.
     """
-    if not place.exists():
-        return None
-    folder = place if place.is_dir() else place.parent
-    for kind in KINDS:
-        path = folder / kind.file
-        if path.is_file():
-            return _read(path, kind), folder
-    return None
-
-
-def _read(path: Path, kind: Kind) -> Any:
+    kind = next(kind for kind in KINDS if kind.file == path.name)
     try:
         data = path.read_bytes()
         schema = msgspec.json.decode(data, type=_Schema).schema

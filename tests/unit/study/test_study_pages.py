@@ -18,7 +18,8 @@ from harness.study.ab import AbResult, PairRuns
 from harness.study.ab_page import ab_html
 from harness.study.capacity import CapacityResult, Look, Probe
 from harness.study.capacity_page import capacity_html
-from harness.study.stored import keep, open_study, renderers
+from harness.study.files import study_file
+from harness.study.stored import keep, read_study, renderers
 from harness.study.sweep import Point, SweepResult
 from harness.study.sweep_page import sweep_html
 
@@ -128,17 +129,18 @@ def test_what_came_to_little_is_told_too(result: Any, tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.endswith("</html>\n") and (tmp_path / f"{stem}.md").is_file()
     for place in (tmp_path, tmp_path / "report.html"):
-        study = open_study(place)
-        assert study is not None and study[0] == result
-        assert renderers(study[0])["html"](study[0]) == page
+        path = study_file(place)
+        assert path is not None
+        found = read_study(path)
+        assert found == result and renderers(found)["html"](found) == page
 
 
 def test_a_folder_without_a_study_is_none_and_a_damaged_one_says_so(tmp_path: Path) -> None:
-    assert open_study(tmp_path) is None
-    assert open_study(tmp_path / "nowhere") is None
+    assert study_file(tmp_path) is None
+    assert study_file(tmp_path / "nowhere") is None
     (tmp_path / "ab.json").write_text('{"schema": 1, "base": 3}')
     with pytest.raises(ResultsError, match="damaged"):
-        open_study(tmp_path)
+        read_study(tmp_path / "ab.json")
     (tmp_path / "ab.json").write_text('{"schema": 99}')
     with pytest.raises(ResultsError, match="schema 99"):
-        open_study(tmp_path)
+        read_study(tmp_path / "ab.json")

@@ -64,10 +64,16 @@ class Seen:
             told = {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": {"Tab": 9}.get(key, 0)}
             self.browser.call("Input.dispatchKeyEvent", told, self.session)
 
-    def picture(self, path: Path) -> None:
-        """The whole page as PNG."""
+    def picture(self, path: Path, *, most: int | None = None) -> None:
+        """The whole page as PNG, or so many pixels from its top."""
         size = self.browser.call("Page.getLayoutMetrics", {}, self.session)["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        clip = {
+            "x": 0,
+            "y": 0,
+            "width": size["width"],
+            "height": min(most or size["height"], size["height"]),
+            "scale": 1,
+        }
         options = {"format": "png", "captureBeyondViewport": True, "clip": clip}
         path.write_bytes(base64.b64decode(self.browser.call("Page.captureScreenshot", options, self.session)["data"]))
 

@@ -1,6 +1,7 @@
-"""Make the pictures of the documents from a run: `python docs/images/make.py results/<run-id>`.
+"""Make the pictures of the documents: `python docs/images/make.py [results/<run-id>]`.
 
-summary.svg is the terminal's summary. It names no font of the net, so it is the same offline.
+summary.svg is the terminal's summary of that run. It names no font of the net, so it is the same offline. report.png is
+the top of an example page in a browser, where there is one; without a run only this picture is made.
 """
 
 from __future__ import annotations
@@ -17,10 +18,26 @@ from harness.judge.evaluate import evaluate
 from harness.records.folder import RunFolder
 from harness.report.terminal import TerminalReport
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+TOP = 1230  # pixels of the page that the picture holds
 
 
-def main(run: str) -> None:
+def report() -> None:
+    """Photograph the top of the example."""
+    sys.path.insert(0, str(ROOT))
+    from tests.browser import Browser, find
+
+    program = find()
+    if program is None:
+        print("no browser here: report.png stays as it is", file=sys.stderr)
+        return
+    with Browser(program) as browser:
+        page = browser.open(ROOT / "results" / "examples" / "orchestrator.html", width=1180)
+        page.picture(HERE / "report.png", most=TOP)
+
+
+def summary(run: str) -> None:
     """Draw the summary of this run."""
     console = Console(
         record=True, width=104, file=io.StringIO(), force_terminal=True, color_system="standard", highlight=False
@@ -33,4 +50,6 @@ def main(run: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    if len(sys.argv) > 1:
+        summary(sys.argv[1])
+    report()

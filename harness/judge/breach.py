@@ -5,17 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import msgspec
+
 from harness.judge.expression import Expression
 from harness.metrics.intervals import binomial_cdf
 from harness.metrics.quantiles import sample_floor
+from harness.metrics.summary import SloResult
+from harness.records.manifest import Manifest
 from harness.records.snapshot import BINS_PER_DECADE, LogHistogram, Snapshot
 from harness.units import format_share
 
+ABORTED = "aborted"  # the code of the finding
 DOUBT = 1e-4  # at each of some hundred looks
 LEAST = 20  # requests
 _SPARE = 1.5  # times the floor of a percentile: the ends of the load are no part of the measured window
 
 _LOWEST_S = 1e-6
+_NOTHING = Snapshot(worker=-1, t_ns=0)
 
 
 class Breach:
@@ -24,7 +30,7 @@ class Breach:
 
     def __init__(self, expressions: Sequence[Expression]) -> None:
         self._watched = [expression for expression in expressions if expression.abort]
-        self._warm: dict[int, Snapshot] = {}
+        self._cold: dict[int, Snapshot] = {}  # the last of each worker's warm-up
 
     def found(self, snapshots: Sequence[Snapshot]) -> str | None:
         """Which SLO is surely broken, in words; None while none is.
@@ -35,9 +41,9 @@ class Breach:
         if not self._watched:
             return None
         for one in snapshots:
-            if one.phase != "warmup":
-                self._warm.setdefault(one.worker, one)
-        known = [(self._warm[one.worker], one) for one in snapshots if one.worker in self._warm]
+            if one.phase == "warmup":
+                self._cold[one.worker] = one
+        known = [(self._cold.get(one.worker, _NOTHING), one) for one in snapshots if one.phase != "warmup"]
         failed = sum(now.requests_failed - before.requests_failed for before, now in known)
         for expression in self._watched:
             if expression.quantile is None:
@@ -56,6 +62,16 @@ class Breach:
             if ended >= least and over > 0 and 1 - binomial_cdf(over - 1, ended, allowed) <= DOUBT:
                 return f"{expression.text}: broken, {over} of {ended} requests ({format_share(over / ended)}) miss it"
         return None
+
+
+def broken(result: SloResult, manifest: Manifest) -> SloResult:
+    """A run that was ended by an SLO has failed it, also where its records are too few to say so again."""
+    if result.verdict != "inconclusive":
+        return result
+    for finding in (finding for worker in manifest.workers for finding in worker.findings):
+        if finding.get("code") == ABORTED and f": {result.expr}: broken" in finding["message"]:
+            return msgspec.structs.replace(result, verdict="fail", reason=finding["message"])
+    return result
 
 
 def _over(histogram: LogHistogram, limit_s: float) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.judge.breach import Breach
+from harness.judge.breach import ABORTED, Breach
 from harness.judge.evaluate import evaluate
 from harness.judge.expression import parse_all
 from harness.judge.look import LOOKS, Held, look
@@ -38,13 +38,11 @@ class EarlyEnd:
         """Why the load is to end now, told once; None to go on."""
         if self._finding is not None:
             return None
-        words, code, severity = self._breach.found(snapshots), "aborted", "warning"
-        if words is None and self._due_s and t_ns >= self._due_s[0] * NS_PER_S:
-            words, code, severity = self._looked_at(), "decided", "info"
-        if words is None:
-            return None
-        self._finding = {"code": code, "severity": severity, "message": f"{code} early: {words}"}
-        return str(self._finding["message"])
+        if (words := self._breach.found(snapshots)) is not None:
+            self._finding = {"code": ABORTED, "severity": "warning", "message": f"aborted early: {words}"}
+        elif self._due_s and t_ns >= self._due_s[0] * NS_PER_S and (words := self._looked_at()) is not None:
+            self._finding = {"code": "decided", "severity": "info", "message": f"decided early: {words}"}
+        return None if self._finding is None else str(self._finding["message"])
 
     def _looked_at(self) -> str | None:
         del self._due_s[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.judge.breach import broken
 from harness.judge.expression import parse_all
 from harness.judge.gate import judge_gate
 from harness.judge.look import surer
@@ -26,5 +27,6 @@ def evaluate(folder: RunFolder, planned: Planned | None = None) -> Analysis:
     analysis.summary.slo = judge_slos(slos, analysis)
     if terms.max_duration_s is not None:
         analysis.summary.slo = [surer(result) for result in analysis.summary.slo]
+    analysis.summary.slo = [broken(result, analysis.manifest) for result in analysis.summary.slo]
     analysis.summary.gate = judge_gate(gates, analysis)
     return analysis

@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from harness.config import Experiment
 from harness.errors import ExpressionError, ResultsError
-from harness.judge.breach import Breach
+from harness.judge.breach import Breach, broken
 from harness.judge.early import EarlyEnd, early_end, look_times
 from harness.judge.evaluate import evaluate
 from harness.judge.expression import parse, parse_all
 from harness.judge.look import Held
+from harness.metrics.summary import SloResult
 from harness.metrics.terms import Terms
 from harness.plan import make_plan
 from harness.records.folder import RunFolder
@@ -158,6 +159,16 @@ def test_one_look_of_three_must_be_surer(tmp_path: Path) -> None:
     assert once.ci95 == thrice.ci95
     assert (once.verdict, thrice.verdict) == ("pass", "inconclusive")
     assert "one of 3 looks" in thrice.reason
+
+
+def test_an_slo_that_ended_its_run_has_failed() -> None:
+    words = "aborted early: ttft.p95 < 1s abort: broken, 96 of 96 requests (100 %) miss it"
+    report = WorkerReport(worker=0, findings=[{"code": "aborted", "severity": "warning", "message": words}])
+    manifest = Manifest(run_id="r", name="n", seed=1, started_at="", workers=[report])
+    unsure = SloResult(expr="ttft.p95 < 1s abort", verdict="inconclusive", reason="too few samples")
+    assert (broken(unsure, manifest).verdict, broken(unsure, manifest).reason) == ("fail", words)
+    other = SloResult(expr="tpot.p95 < 1s abort", verdict="inconclusive")
+    assert broken(other, manifest) == other
 
 
 def test_by_its_own_config(tmp_path: Path) -> None:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 import msgspec
 
 from harness.config import BackendConfig, Experiment
+from harness.load.appointment import Appointment
+from harness.load.briefing import worker_specs
+from harness.load.fleet import Fleet
 from harness.load.harness_wire import HarnessWire
 from harness.load.loop import run
 from harness.load.opening import endpoint_of, with_secrets
-from harness.load.reach import Reached, reach
+from harness.load.reach import reach
+from harness.load.reached import Reached
 from harness.load.transport import HarnessTransport
+from harness.load.wire import IN_PROCESS
+from harness.plan import make_plan
+from harness.records.folder import RunFolder
 
 _PATIENCE_S = 10.0
 
@@ -43,7 +52,12 @@ def survey(experiment: Experiment, params: BackendConfig) -> Survey:
         TargetError: it cannot be reached or used.
     """
     reached = reach(experiment, params)
-    pages, models = run(_pages(experiment, params, reached.target.model))
+    pages: dict[str, int | None] = {}
+    models: list[str] = []
+    if reached.endpoint.url == IN_PROCESS:
+        reached = _loaded(experiment, params, reached)
+    else:
+        pages, models = run(_pages(experiment, params, reached.target.model))
     target, calibration = reached.target, reached.calibration
     measured = calibration.source == "server"
     return Survey(
@@ -62,8 +76,18 @@ def survey(experiment: Experiment, params: BackendConfig) -> Survey:
     )
 
 
+def _loaded(experiment: Experiment, params: BackendConfig, reached: Reached) -> Reached:
+    """Have a worker load the engine, ask it, and end."""
+    plan = make_plan(experiment)
+    with TemporaryDirectory(prefix="harness-") as place, Fleet(1) as fleet:
+        folder = RunFolder.create(Path(place), "probe")
+        return fleet.brief(worker_specs(folder, plan, params, reached, 1, Appointment())) or reached
+
+
 def _abilities(reached: Reached, pages: dict[str, int | None]) -> dict[str, bool | None]:
     found: dict[str, bool | None] = dict(reached.target.abilities)
+    if not pages:
+        return found
     found["keep_alive"] = reached.keeps_connections
     found["tokenize"] = pages["/tokenize"] == 200
     found["metrics"] = pages["/metrics"] == 200

@@ -61,6 +61,7 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._outlet = Outlet(transport)
         self._all.add(self)
+        self._connecting = asyncio.get_running_loop().create_task(self._connect())  # a request will follow
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -155,15 +156,19 @@ class Client(asyncio.Protocol):
         try:
             await loop.create_connection(lambda: self._upstream, target.host, target.port, ssl=target.tls)
         except OSError as error:
-            self._refuse(502, f"{target.host}:{target.port} cannot be reached: {error}")
+            self._connecting = None
+            if self._early:  # else whoever asks tries again
+                self._refuse(502, f"{target.host}:{target.port} cannot be reached: {error}")
 
     def connected(self) -> None:
         """What came before there was a connection goes first, ahead of anything read from now on."""
         early, self._early = self._early, []
         if self._outlet is None:
             self._upstream.outlet.abort()  # type: ignore[union-attr]  # the client has left meanwhile
-        else:
+        elif early:
             self._forward(b"".join(early))
+        else:
+            self._upstream.stood = True
 
     def to_client(self, data: bytes) -> None:
         if self._outlet is not None:
@@ -192,8 +197,8 @@ class Client(asyncio.Protocol):
         connection that they said they would keep. The next request, or one that just missed it, gets a new one."""
         if whole and self._queue:
             self._queue[0].exchange.complete = True
-        asked, served = (self._queue[0] if self._queue else None), self._upstream.served
-        if self._outlet is not None and served and (asked is None or not asked.begun):
+        asked, stood = (self._queue[0] if self._queue else None), self._upstream.stood
+        if self._outlet is not None and stood and (asked is None or not asked.begun):
             self._upstream, self._connecting, self._early = Upstream(self), None, []
             if asked is not None:
                 self._forward(b"".join(asked.sent))

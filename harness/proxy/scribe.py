@@ -117,12 +117,19 @@ def _messages(stream: BinaryIO) -> Message | None:
     return _decode(body) if len(head) == 4 and len(body) == size else None
 
 
+def _step_back() -> None:
+    """Forwarding comes first, where both want the same core."""
+    with suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with suppress(OSError, AttributeError):
+        os.nice(10)
+
+
 def main() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the proxy's business: it ends stdin
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if hasattr(os, "nice"):
-        os.nice(10)  # forwarding comes first
+    _step_back()
     stream = sys.stdin.buffer
     opening = _messages(stream)
     if not isinstance(opening, Opening):

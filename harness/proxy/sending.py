@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
 from typing import cast
 
 
@@ -24,10 +23,13 @@ class Outlet:
     def send(self, data: bytes) -> None:
         """Send all of it, now or as soon as the socket takes it."""
         if self._fd >= 0 and not self._pending() and not self.transport.is_closing():
-            with suppress(OSError):  # full, or gone: the transport knows what to do
-                data = data[os.write(self._fd, data) :]
-            if not data:
+            try:
+                sent = os.write(self._fd, data)
+            except OSError:
+                sent = 0  # full, or gone: the transport knows what to do
+            if sent == len(data):
                 return
+            data = data[sent:]
         self.transport.write(data)
 
     def abort(self) -> None:

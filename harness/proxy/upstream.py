@@ -37,7 +37,7 @@ class Upstream(asyncio.Protocol):
     def __init__(self, client: Downstream) -> None:
         self._client = client
         self.outlet: Outlet | None = None
-        self.served = False  # it has brought an answer
+        self.stood = False  # it was there before the request that it carries
         self._head = b""
         self._in_body = False
         self._left: int | None = None  # of the body, where its length is known
@@ -151,5 +151,5 @@ class Upstream(asyncio.Protocol):
 
     def _end(self) -> None:
         self._in_body, self._until_close, self._parser, self._unparsed = False, False, None, []
-        self.served = True
+        self.stood = True
         self._client.answered()

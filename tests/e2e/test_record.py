@@ -171,7 +171,9 @@ def test_events_pass_as_they_come_and_heads_untouched(tmp_path: Path, origin: _O
         server.close()
 
 
-_HOP = b"Connection: keep-alive, X-Private\r\nX-Private: 1\r\nTE: trailers\r\nKeep-Alive: 5\r\nUpgrade: h2c\r\n"
+_HOP = (
+    b"Connection: keep-alive, X-Private\r\nX-Private: 1\r\nTE: trailers\r\nKeep-Alive: 5\r\nUpgrade: h2c\r\n"
+)
 
 
 def test_what_belongs_to_one_hop_is_not_passed_on(tmp_path: Path, origin: _Origin) -> None:
@@ -272,6 +274,8 @@ def test_a_recording_that_is_killed_is_not_lost(tmp_path: Path, run_harness: Any
             ask(client, proxy, [*talk, {"role": "assistant", "content": said}, {"role": "user", "content": "Go on."}])
         while journal.read_bytes().count(b"\n") < 2:
             pass
+        written = "".join(path.read_text() for path in tmp_path.iterdir())
+        assert not [secret for secret in ("Begin", "Go on", "never-to-be-seen") if secret in written]
         for pid in [*(_children(process.pid) if both else []), process.pid]:
             os.kill(pid, signal.SIGKILL)
         process.wait()

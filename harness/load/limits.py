@@ -11,12 +11,11 @@ from collections import deque
 from collections.abc import Callable
 from math import ceil
 
-from harness.clock import now_ns
 from harness.config import Limits
 from harness.load.exchange import Exchange
 from harness.load.loop import WireLoop
 
-_WAIT_NS = 1_000_000
+_WAIT_S = 0.001
 _UNITS = 1000  # of tokens a minute: it would be slow to count each
 
 Send = Callable[[Exchange], None]
@@ -95,12 +94,13 @@ class Limiter:
             self.waits += 1
 
     async def _in_turn(self, exchange: Exchange, send: Send) -> None:
-        asked = now_ns()
+        clock = asyncio.get_running_loop().time
+        asked = clock()
         if self._requests is not None:
             await self._requests.take(1)
         if self._tokens is not None:
             await self._tokens.take(exchange.owner.tokens)
-        if now_ns() - asked > _WAIT_NS:
+        if clock() - asked > _WAIT_S:
             self._wait(exchange)
         send(exchange)
 

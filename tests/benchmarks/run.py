@@ -206,7 +206,12 @@ def main() -> int:
         "versions": {client.name: client.version for client in clients},
         "missing": missing,
     }
-    results = list(play(scenarios, clients, repeats, program, where))
+    results: list[Result] = []
+    try:
+        for result in play(scenarios, clients, repeats, program, where):
+            results.append(result)  # one by one: an interrupt loses only the run under way
+    except KeyboardInterrupt:
+        print("bench: interrupted; what was measured is told", file=sys.stderr)
     sizes = ((wanted.records, 16), (wanted.records // 8, 128))  # as many events
     job["summaries"] = [summarise(count, tokens) for count, tokens in sizes] if wanted.full else []
     job["results"] = [result.as_json() for result in results]

@@ -39,10 +39,12 @@ def place(tmp_path: Path) -> Path:
 
 def test_the_known_limit_is_found(run_harness: Cli, place: Path) -> None:
     done = run_harness("capacity", "config.yaml", "--slo", "e2e.mean < 350ms", "--json", cwd=place)
-    assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     looks = [look for probe in found["probes"] for look in probe["looks"]]
-    spoilt = any(look["validity"] == "invalid" for look in looks)  # by other tests that run beside this one
+    spoilt = any(look["validity"] == "invalid" for look in looks)  # by whatever else this machine does
+    if spoilt and done.returncode in (4, 12):
+        pytest.skip("this machine is too busy for a search whose runs are valid")
+    assert done.returncode == 0, done.stderr
     assert found["holds"] in ((2, 3) if spoilt else (3,))
     assert found["breaks"] == found["holds"] + 1
     assert found["confirmed"]

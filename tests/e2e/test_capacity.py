@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
@@ -37,14 +38,21 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_known_limit_is_found(run_harness: Cli, place: Path) -> None:
-    done = run_harness("capacity", "config.yaml", "--slo", "e2e.mean < 350ms", "--json", cwd=place)
+def search(run_harness: Cli, place: Path, *words: str) -> tuple[int, dict[str, Any], bool]:
+    """The exit code, what was found, and whether runs were spoilt by whatever else this machine does. Skips where
+    that left nothing to say."""
+    done = run_harness("capacity", "config.yaml", *words, "--json", cwd=place)
     found = json.loads(done.stdout)
-    looks = [look for probe in found["probes"] for look in probe["looks"]]
-    spoilt = any(look["validity"] == "invalid" for look in looks)  # by whatever else this machine does
+    spoilt = any(look["validity"] == "invalid" for probe in found["probes"] for look in probe["looks"])
     if spoilt and done.returncode in (4, 12):
         pytest.skip("this machine is too busy for a search whose runs are valid")
-    assert done.returncode == 0, done.stderr
+    return done.returncode, found, spoilt
+
+
+def test_the_known_limit_is_found(run_harness: Cli, place: Path) -> None:
+    code, found, spoilt = search(run_harness, place, "--slo", "e2e.mean < 350ms")
+    assert code == 0
+    looks = [look for probe in found["probes"] for look in probe["looks"]]
     assert found["holds"] in ((1, 2, 3) if spoilt else (3,))
     assert found["breaks"] == found["holds"] + 1
     assert found["confirmed"]
@@ -58,9 +66,9 @@ def test_the_known_limit_is_found(run_harness: Cli, place: Path) -> None:
 
 
 def test_even_the_smallest_load_fails(run_harness: Cli, place: Path) -> None:
-    done = run_harness("capacity", "config.yaml", "--slo", "e2e.mean < 100ms", "--start", "2", "-q", cwd=place)
-    assert done.returncode == 10, done.stderr
-    assert "none holds it" in done.stdout
+    code, found, _ = search(run_harness, place, "--slo", "e2e.mean < 100ms", "--start", "2")
+    assert code == 10
+    assert "none holds it" in found["answer"]
 
 
 def test_too_few_runs_stay_undecided(run_harness: Cli, place: Path) -> None:

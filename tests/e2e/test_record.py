@@ -171,9 +171,7 @@ def test_events_pass_as_they_come_and_heads_untouched(tmp_path: Path, origin: _O
         server.close()
 
 
-_HOP = (
-    b"Connection: keep-alive, X-Private\r\nX-Private: 1\r\nTE: trailers\r\nKeep-Alive: 5\r\nUpgrade: h2c\r\n"
-)
+_HOP = b"Connection: keep-alive, X-Private\r\nX-Private: 1\r\nTE: trailers\r\nKeep-Alive: 5\r\nUpgrade: h2c\r\n"
 
 
 def test_what_belongs_to_one_hop_is_not_passed_on(tmp_path: Path, origin: _Origin) -> None:

@@ -7,6 +7,7 @@ answer takes N / 10 s, so a mean of 350 ms holds up to 3.5 sessions.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -39,13 +40,15 @@ def place(tmp_path: Path) -> Path:
 
 
 def search(run_harness: Cli, place: Path, *words: str) -> tuple[int, dict[str, Any], bool]:
-    """The exit code, what was found, and whether runs were spoilt by whatever else this machine does. Skips where
-    that left nothing to say."""
-    done = run_harness("capacity", "config.yaml", *words, "--json", cwd=place)
-    found = json.loads(done.stdout)
-    spoilt = any(look["validity"] == "invalid" for probe in found["probes"] for look in probe["looks"])
-    if spoilt and done.returncode in (4, 12):
-        pytest.skip("this machine is too busy for a search whose runs are valid")
+    """The exit code, what was found, and whether runs were spoilt by whatever else this machine does. Such a search
+    gets two more chances; the last one counts as it is."""
+    for _ in range(3):
+        shutil.rmtree(place / "results", ignore_errors=True)
+        done = run_harness("capacity", "config.yaml", *words, "--json", cwd=place)
+        found = json.loads(done.stdout)
+        spoilt = any(look["validity"] == "invalid" for probe in found["probes"] for look in probe["looks"])
+        if not spoilt:
+            break
     return done.returncode, found, spoilt
 
 
@@ -53,7 +56,7 @@ def test_the_known_limit_is_found(run_harness: Cli, place: Path) -> None:
     code, found, spoilt = search(run_harness, place, "--slo", "e2e.mean < 350ms")
     assert code == 0
     looks = [look for probe in found["probes"] for look in probe["looks"]]
-    assert found["holds"] in ((1, 2, 3) if spoilt else (3,))
+    assert found["holds"] in ((2, 3) if spoilt else (3,))
     assert found["breaks"] == found["holds"] + 1
     assert found["confirmed"]
     assert found["answer"].startswith(f"{found['holds']:.0f} sessions hold it (")

@@ -17,6 +17,9 @@ help: ## Show this list
 demo: $(CORE) ## Install into .venv and run the quickstart against the simulated engine
 	$(BIN)/harness run configs/quickstart.yaml
 
+# What runs in virtual time may share the cores. What runs in real time has them for itself.
+PYTEST = $(BIN)/pytest -m "not vllm and not ray"
+
 test: $(DEV) ## Build the engines (a few minutes, once) and run all tests; 90 % of lines must be covered
 	@code=0; $(BIN)/python tests/engines/build.py all || code=$$?; \
 	case $$code in \
@@ -25,7 +28,9 @@ test: $(DEV) ## Build the engines (a few minutes, once) and run all tests; 90 % 
 	  *) exit $$code;; \
 	esac; \
 	echo "make: without the tests of vLLM and of Ray: make test-vllm and make test-ray install and run them"; \
-	$(BIN)/pytest -m "not vllm and not ray" --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+	$(if $(ARGS),$(PYTEST) $(ARGS),\
+	  $(PYTEST) -n auto --cov --cov-report= tests/unit tests/contract && \
+	  $(PYTEST) --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90 tests/e2e tests/engines)
 
 test-vllm: $(DEV) ## Install vLLM for CPU apart (2.5 GB, once) and run its tests
 	@code=0; $(BIN)/python tests/engines/install_vllm.py || code=$$?; \

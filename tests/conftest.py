@@ -104,7 +104,7 @@ def _server(command: Sequence[str], port: int, ready: str, folder: Path, patienc
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
     try:
-        _wait(process, root + ready, log, patience=60)
+        _wait(process, root + ready, log, patience)
         yield Engine(url=f"{root}/v1", root=root, model="tiny", pid=process.pid, log=log)
     finally:
         _stop(process)

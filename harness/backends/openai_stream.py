@@ -13,68 +13,23 @@ from typing import Any
 
 import msgspec
 
+from harness.backends.mould import Mould
+from harness.backends.openai_chunk import Choice, Chunk, Counts, Delta
 from harness.backends.protocol import Output, Reply, Usage
 from harness.backends.reading import UNREADABLE, error_text
 
-
-class _Details(msgspec.Struct, gc=False):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None  # OpenRouter
-    reasoning_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-
-
-class _Function(msgspec.Struct, gc=False):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _ToolCall(msgspec.Struct, gc=False):
-    index: int = 0
-    id: str | None = None
-    function: _Function | None = None
-
-
-class _Delta(msgspec.Struct, gc=False):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
-    tool_calls: list[_ToolCall] | None = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    index: int = 0
-    delta: _Delta | None = None
-    message: _Delta | None = None
-    text: str | None = None
-    finish_reason: str | None = None
-    token_ids: list[int] | None = None
-
-
-class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice] | None = None
-    usage: _Usage | None = None
-    error: Any = None
-    timings: dict[str, Any] | None = None
-    metrics: dict[str, Any] | None = None
-    time_info: dict[str, Any] | None = None  # Cerebras
-    x_groq: dict[str, Any] | None = None
-
-
-_read_chunk = msgspec.json.Decoder(_Chunk).decode
-_read_chunks = msgspec.json.Decoder(list[_Chunk]).decode
+_read_chunk = msgspec.json.Decoder(Chunk).decode
+_read_chunks = msgspec.json.Decoder(list[Chunk]).decode
 _read_any = msgspec.json.Decoder().decode
 
 _DONE = [b"[DONE]"]
-_NOTHING = _Delta()
-_SILENT = _Choice()
+_NOTHING = Delta()
+_SILENT = Choice()
+_TEXT = [Output.CONTENT]
+_SAID = (Output.NONE, Output.CONTENT)
+_STRANGE = 4  # events of a batch that are read one by one: what begins an answer, and what ends it
+_PROBE = "?!"
+_PROBED = Reply(text=_PROBE, output_bytes=len(_PROBE))
 
 
 class OpenAIDecoder:
@@ -86,6 +41,7 @@ class OpenAIDecoder:
         "_event_tokens",
         "_finish",
         "_garbage",
+        "_mould",
         "_reasoning",
         "_server",
         "_text",
@@ -100,12 +56,13 @@ class OpenAIDecoder:
         self._tools: dict[int, dict[str, Any]] = {}
         self._event_tokens: list[int] = []
         self._told: int | None = None  # output tokens told so far by usage in every chunk
-        self._usage: _Usage | None = None
+        self._usage: Counts | None = None
         self._finish: str | None = None
         self._server: dict[str, Any] | None = None
         self._complete = False
         self._error: str | None = None
         self._garbage: str | None = None
+        self._mould: Mould | None = None
 
     def event(self, data: bytes) -> Output:
         try:
@@ -115,6 +72,35 @@ class OpenAIDecoder:
         return self._take(chunk)
 
     def events(self, data: list[bytes]) -> list[Output]:
+        outputs: list[Output] = []
+        rest, strange = data, 0
+        while rest:
+            texts = self._mould.texts(rest) if self._mould is not None else []
+            if texts:
+                self._text.append("".join(texts))
+                outputs += _TEXT * len(texts) if all(texts) else [_SAID[bool(text)] for text in texts]
+                rest = rest[len(texts) :]
+            elif strange < _STRANGE:
+                strange += 1
+                outputs.append(self.event(rest[0]))
+                if outputs[-1] is Output.CONTENT:
+                    self._learn(rest[0])
+                rest = rest[1:]
+            else:
+                outputs += self._unlike(rest)
+                break
+        return outputs
+
+    def _learn(self, data: bytes) -> None:
+        """Have a mould of this event where it says a text and nothing else."""
+        mould = Mould.of(data)
+        if mould is not None:
+            probe = OpenAIDecoder()
+            probe.event(mould.cast(_PROBE.encode()))
+            self._mould = mould if probe.reply() == _PROBED else None
+
+    def _unlike(self, data: list[bytes]) -> list[Output]:
+        """Take events that have no mould."""
         done = data[-1:] == _DONE
         try:
             chunks = _read_chunks(b"[%b]" % b",".join(data[:-1] if done else data))
@@ -122,26 +108,12 @@ class OpenAIDecoder:
             chunks = []
         if len(chunks) + done != len(data):
             return [self.event(each) for each in data]
-        outputs = []
-        for chunk in chunks:
-            choice = chunk.choices[0] if chunk.choices else _SILENT
-            delta = choice.delta or _NOTHING
-            if (
-                delta.content
-                and (chunk.usage or chunk.error or chunk.timings or chunk.metrics or chunk.x_groq) is None
-                and (delta.tool_calls or choice.finish_reason or choice.token_ids) is None
-                and not (choice.index or delta.reasoning_content or delta.reasoning or delta.refusal)
-                and len(chunk.choices or ()) == 1
-            ):  # by far the most common: some text, and nothing else
-                self._text.append(delta.content)
-                outputs.append(Output.CONTENT)
-            else:
-                outputs.append(self._take(chunk))
+        outputs = [self._take(chunk) for chunk in chunks]
         if done:
             outputs.append(self._unreadable(data[-1]))
         return outputs
 
-    def _take(self, chunk: _Chunk) -> Output:
+    def _take(self, chunk: Chunk) -> Output:
         choices = chunk.choices
         if (chunk.usage or chunk.error or chunk.timings or chunk.metrics or chunk.x_groq) is not None:
             self._extras(chunk)
@@ -175,7 +147,7 @@ class OpenAIDecoder:
                 self._told = told
         return output
 
-    def _rarer(self, delta: _Delta) -> Output:
+    def _rarer(self, delta: Delta) -> Output:
         """Tool calls, refusals and reasoning."""
         output = Output.NONE
         reasoning = delta.reasoning_content or delta.reasoning
@@ -195,7 +167,7 @@ class OpenAIDecoder:
                 output = Output.CONTENT
         return output
 
-    def _extras(self, chunk: _Chunk) -> None:
+    def _extras(self, chunk: Chunk) -> None:
         """Usage, errors and engine timings, in whichever event they come."""
         if chunk.usage is not None:
             self._usage = chunk.usage
@@ -209,7 +181,7 @@ class OpenAIDecoder:
                 self._server = {**(self._server or {}), name: part}
         if chunk.x_groq is not None and self._usage is None:
             with suppress(msgspec.ValidationError):
-                self._usage = msgspec.convert(chunk.x_groq.get("usage"), _Usage | None)
+                self._usage = msgspec.convert(chunk.x_groq.get("usage"), Counts | None)
 
     def _unreadable(self, data: bytes) -> Output:
         data = data.strip()
@@ -267,7 +239,7 @@ class OpenAIDecoder:
         )
 
 
-def _side_by_side(choices: list[_Choice]) -> tuple[_Choice, Output]:
+def _side_by_side(choices: list[Choice]) -> tuple[Choice, Output]:
     """Several answers at once (`n` > 1): all of them are output, but the text is that of the first."""
     output = Output.NONE
     for choice in choices:
@@ -280,7 +252,7 @@ def _side_by_side(choices: list[_Choice]) -> tuple[_Choice, Output]:
     return next((choice for choice in choices if not choice.index), _SILENT), output
 
 
-def _told_by(chunk: _Chunk) -> int | None:
+def _told_by(chunk: Chunk) -> int | None:
     """Output tokens so far, where the chunk tells: by its usage, or by llama.cpp's timings."""
     if chunk.usage is not None:
         return chunk.usage.completion_tokens or 0
@@ -288,7 +260,7 @@ def _told_by(chunk: _Chunk) -> int | None:
     return told if isinstance(told, int) else None
 
 
-def _usage(usage: _Usage | None) -> Usage:
+def _usage(usage: Counts | None) -> Usage:
     if usage is None:
         return Usage()
     prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details

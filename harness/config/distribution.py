@@ -10,13 +10,11 @@ share their luck.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from itertools import accumulate
-from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
+from harness.config.law import Kind, below, limited, quantile, that
 from harness.config.section import Section
 from harness.units import parse_count, parse_duration
 
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
     from pydantic_core import CoreSchema
 
-_NORMAL = NormalDist()
-_LEAST_U = 2.0**-54  # half a step of a 53-bit uniform number: stands for a draw of exactly zero
 _EXACT_COUNTS = 4096  # up to here the mean of whole numbers is summed, above it integrated
 
 # The keys each distribution needs, and those it may have.
@@ -54,7 +50,7 @@ class Distribution(Section):
         values, weights: of `choice`; equal weights where none are given.
     """
 
-    dist: Literal["constant", "uniform", "normal", "lognormal", "geometric", "exponential", "choice"]
+    dist: Kind
     value: float | None = None
     median: float | None = None
     sigma: float | None = None
@@ -117,9 +113,9 @@ class Distribution(Section):
         for key, number in (("sigma", self.sigma), ("stddev", self.stddev)):
             if number is not None and number < 0:
                 raise ValueError(f"{key} must not be negative, not {number:g}")
-        if self.dist == "geometric" and self._of(self.mean_) < 1:
+        if self.dist == "geometric" and that(self.mean_) < 1:
             raise ValueError(f"mean of geometric must be at least 1, not {self.mean_:g}")
-        if self.dist == "exponential" and self._of(self.mean_) <= 0:
+        if self.dist == "exponential" and that(self.mean_) <= 0:
             raise ValueError(f"mean of exponential must be positive, not {self.mean_:g}")
         if self.values is not None and not self.values:
             raise ValueError("values must not be empty")
@@ -128,11 +124,6 @@ class Distribution(Section):
                 raise ValueError(f"{len(self.weights)} weights for {len(self.values or ())} values")
             if any(weight < 0 for weight in self.weights) or sum(self.weights) <= 0:
                 raise ValueError("weights must not be negative, and one must be positive")
-
-    @staticmethod
-    def _of(value: float | None) -> float:
-        assert value is not None
-        return value
 
     def _member(self, key: str) -> Any:
         return getattr(self, "mean_" if key == "mean" else key)
@@ -147,7 +138,7 @@ class Distribution(Section):
     def quantile(self, u: float) -> float:
         """The value below which a share `u` (0 <= u < 1) of all draws lies, after clipping."""
         low, high = self._bounds
-        return min(max(_quantile(self, u), low), high)
+        return min(max(quantile(self, u), low), high)
 
     def sample(self, rng: Generator) -> float:
         """One draw. Takes exactly one uniform number from `rng`."""
@@ -160,14 +151,14 @@ class Distribution(Section):
         """
         low, high = self._bounds
         if low == -math.inf:
-            return _limited(self, high)
-        return low + _limited(self, high) - _limited(self, low)
+            return limited(self, high)
+        return low + limited(self, high) - limited(self, low)
 
     @model_serializer
     def _plain(self) -> Any:
         """As it is written in a config: a constant is a number, and only the keys that are set are told."""
         if self.dist == "constant":
-            return _tidy(self._of(self.value))
+            return _tidy(that(self.value))
         given = {key: value for key in _MEMBERS if (value := self._member(key)) is not None}
         return {"dist": self.dist, **{key: _tidy(value) for key, value in given.items()}}
 
@@ -223,9 +214,9 @@ class CountDist(Distribution):
         first = math.floor(low + 0.5)
         last = min(high + 0.5, first + _EXACT_COUNTS)
         count = max(0, math.floor(last) - first)
-        head = first + sum(1.0 - _below(self, first + k - 0.5) for k in range(1, count + 1))
+        head = first + sum(1.0 - below(self, first + k - 0.5) for k in range(1, count + 1))
         edge = first + count
-        return head + max(0.0, _limited(self, high) - _limited(self, edge)) if edge < high else head
+        return head + max(0.0, limited(self, high) - limited(self, edge)) if edge < high else head
 
 
 class TokenDist(CountDist):
@@ -250,103 +241,6 @@ class DurationDist(Distribution):
     @classmethod
     def _number(cls, value: Any) -> float:
         return parse_duration(value)
-
-
-def _quantile(d: Distribution, u: float) -> float:
-    """The inverse of the distribution function at `u`, before clipping."""
-    match d.dist:
-        case "constant":
-            return d._of(d.value)
-        case "lognormal":
-            return d._of(d.median) * math.exp(d._of(d.sigma) * _NORMAL.inv_cdf(max(u, _LEAST_U)))
-        case "normal":
-            return d._of(d.mean_) + d._of(d.stddev) * _NORMAL.inv_cdf(max(u, _LEAST_U))
-        case "uniform":
-            low, high = d._of(d.min), d._of(d.max)
-            return low + u * (high - low)
-        case "exponential":
-            return -d._of(d.mean_) * math.log1p(-u)
-        case "geometric":
-            mean = d._of(d.mean_)
-            return 1.0 if mean == 1 else max(1.0, math.ceil(math.log1p(-u) / math.log1p(-1.0 / mean)))
-        case "choice":
-            values, shares = _choices(d)
-            edges = list(accumulate(shares))
-            return values[min(bisect_right(edges, u * edges[-1]), len(values) - 1)]
-
-
-def _below(d: Distribution, x: float) -> float:
-    """P(X < x) before clipping."""
-    match d.dist:
-        case "constant":
-            return float(d._of(d.value) < x)
-        case "lognormal":
-            return _phi(_ratio(math.log(x / d._of(d.median)), d._of(d.sigma))) if x > 0 else 0.0
-        case "normal":
-            return _phi(_ratio(x - d._of(d.mean_), d._of(d.stddev)))
-        case "uniform":
-            low, high = d._of(d.min), d._of(d.max)
-            return float(low < x) if low == high else min(max((x - low) / (high - low), 0.0), 1.0)
-        case "exponential":
-            return -math.expm1(-x / d._of(d.mean_)) if x > 0 else 0.0
-        case "geometric":
-            return 1.0 - (1.0 - 1.0 / d._of(d.mean_)) ** max(0, math.ceil(x) - 1)
-        case "choice":
-            return sum(share for value, share in zip(*_choices(d), strict=True) if value < x)
-
-
-def _limited(d: Distribution, x: float) -> float:
-    """E[min(X, x)] before clipping; `x` may be infinite."""
-    match d.dist:
-        case "constant":
-            return min(d._of(d.value), x)
-        case "choice":
-            return sum(share * min(value, x) for value, share in zip(*_choices(d), strict=True))
-        case "uniform":
-            low, high = d._of(d.min), d._of(d.max)
-            top = min(x, high)
-            return x if x <= low else top - (top - low) ** 2 / (2 * (high - low)) if high > low else low
-        case "normal":
-            mean, spread = d._of(d.mean_), d._of(d.stddev)
-            z = _ratio(x - mean, spread)
-            above = x * _phi(-z) if math.isfinite(x) else 0.0
-            return mean * _phi(z) - spread * (_NORMAL.pdf(z) if math.isfinite(z) else 0.0) + above
-        case "lognormal":
-            if x <= 0:
-                return x
-            median, sigma = d._of(d.median), d._of(d.sigma)
-            z = _ratio(math.log(x / median), sigma)
-            above = x * _phi(-z) if math.isfinite(x) else 0.0
-            return median * math.exp(sigma * sigma / 2) * _phi(z - sigma) + above
-        case "exponential":
-            mean = d._of(d.mean_)
-            return x if x <= 0 else -mean * math.expm1(-x / mean)
-        case "geometric":
-            mean = d._of(d.mean_)
-            if x <= 1 or not math.isfinite(x):
-                return min(x, mean)
-            fail, whole = 1.0 - 1.0 / mean, math.floor(x)
-            return mean * (1.0 - fail**whole) + (x - whole) * fail**whole
-
-
-def _phi(z: float) -> float:
-    """The standard normal distribution function; `z` may be infinite."""
-    return 0.5 * math.erfc(-z / math.sqrt(2.0))
-
-
-def _ratio(distance: float, spread: float) -> float:
-    """`distance / spread`; without any spread, everything lies at the middle."""
-    if spread == 0:
-        return math.inf if distance > 0 else -math.inf
-    return distance / spread
-
-
-def _choices(d: Distribution) -> tuple[list[float], list[float]]:
-    """Values and their shares (sum 1)."""
-    values = d.values or []
-    weights = d.weights or [1.0] * len(values)
-    total = sum(weights)
-    return values, [weight / total for weight in weights]
 
 
 def _tidy(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,11 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Series(msgspec.Struct, kw_only=True):
-    """Runs of one name, engine, model and machine that ask the same load, oldest first."""
+    """Runs of one name, engine, model and machine that ask the same load, oldest first. `apart` tells what is its own
+    in the load, where others of that name ask another."""
 
     runs: list[Past]
+    apart: list[str] = []
     turns: list[Turn] = []
 
 
@@ -83,7 +85,8 @@ def history(place: Path, terms: Sequence[Term], *, name: str | None = None, inva
     for run, config in sorted(runs, key=lambda pair: pair[0].summary.run.started_at):
         if invalid or run.summary.validity.verdict != "invalid":
             _place(found.series, loads, run, config)
-    for series in found.series:
+    for series, load in zip(found.series, loads, strict=True):
+        series.apart = list(dict.fromkeys(_apart(series, load, zip(found.series, loads, strict=True))))
         series.turns = [turn for term in terms for turn in _turns(series.runs, term.name)]
     return found
 
@@ -118,9 +121,23 @@ def _place(known: list[Series], loads: list[dict[str, Any]], run: Past, config: 
     loads.append(config)
 
 
-def _identity(run: Past) -> tuple[str, str, str, Mapping[str, Any]]:
+def _apart(series: Series, load: dict[str, Any], known: Iterable[tuple[Series, dict[str, Any]]]) -> Iterator[str]:
+    """What sets it apart from series of the same name: `load.concurrency 8`, `cores 64`."""
+    run = series.runs[0]
+    for other, others_load in known:
+        if _name(other.runs[0]) == _name(run):
+            yield from (each.of_base() for each in between_loads(load, others_load))
+            theirs = other.runs[0].machine
+            yield from (f"{key} {value}" for key, value in run.machine.items() if value != theirs.get(key))
+
+
+def _name(run: Past) -> tuple[str, str, str]:
     target = run.summary.target
-    return run.summary.run.name, target.engine or target.backend, target.model, run.machine
+    return run.summary.run.name, target.engine or target.backend, target.model
+
+
+def _identity(run: Past) -> tuple[tuple[str, str, str], Mapping[str, Any]]:
+    return _name(run), run.machine
 
 
 def _turns(runs: Sequence[Past], term: str) -> list[Turn]:

@@ -40,6 +40,10 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     def told(self) -> str:
         return f"{self.where} · {self.what}: {_word(self.base)} → {_word(self.other)}"
 
+    def of_base(self) -> str:
+        """What the base has where the other has something else."""
+        return f"{self.what} {_word(self.base)}"
+
 
 def kind_of_load(subject: Subject) -> str | None:
     """`open` or `closed`; None where the config is not known."""

@@ -11,8 +11,9 @@ import errno
 import os
 import socket
 import zlib
+from array import array
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httptools
 
@@ -23,9 +24,13 @@ from harness.load.loop import READ, WRITE
 
 if TYPE_CHECKING:
     from harness.load.harness_wire import HarnessWire
+    from harness.load.kernelclock import KernelClock
 
 _READ_BYTES = 8_192  # an event is a few hundred bytes: what is read is copied, what is reserved touches the cache
-_PILE = 256  # unframed reads of one answer that are worth a chore of their own
+_ANCILLARY_BYTES = kernelclock.ANCILLARY_BYTES
+_unpack = kernelclock.unpack
+_CHUNK_END = b"\r\n\r\n"
+_PILE = 48  # unframed reads of one answer that are worth a chore of their own
 _NAMES = {
     errno.ECONNREFUSED: "connection_refused",
     errno.ECONNRESET: "connection_reset",
@@ -159,29 +164,64 @@ class Connection:
     # -- receiving
 
     def _readable(self, mask: int) -> None:
-        if self._pending:
-            if mask & WRITE:
-                self._writable()
-            if not mask & ~WRITE:
+        if mask & WRITE and self._pending:
+            self._writable()
+            if self._fd < 0:
                 return
         try:
-            clock = self._clock
-            if clock is None:
-                data = self._sock.recv(_READ_BYTES)
-                stamp = now_ns()
+            if self._clock is None:
+                data, ancillary = self._sock.recv(_READ_BYTES), None
             else:
-                data, ancillary, _, _ = self._recvmsg(_READ_BYTES, kernelclock.ANCILLARY_BYTES)
-                if ancillary:
-                    seconds, nanoseconds = kernelclock.unpack(ancillary[0][2])
-                    stamp = seconds * 1_000_000_000 + nanoseconds - clock.offset_ns
-                else:
-                    stamp = now_ns()
-        except BlockingIOError:
-            return
+                data, ancillary, _, _ = self._recvmsg(_READ_BYTES, _ANCILLARY_BYTES)
         except OSError as error:
-            self.lost(error_name(error), error.strerror)
-            return
+            self._unread(error)
+        else:
+            self._arrived(mask, data, ancillary)
+
+    def _arrived(self, mask: int, data: bytes, ancillary: list[Any] | None) -> None:
+        stamp = now_ns()
+        if ancillary:
+            seconds, nanoseconds = _unpack(ancillary[0][2])
+            stamp = seconds * 1_000_000_000 + nanoseconds - self._clock.offset_ns  # type: ignore[union-attr]
         self.received(data, stamp)
+        if (mask != READ or len(data) == _READ_BYTES) and self._fd >= 0:  # there may be more, or the other side's end
+            self._wire.loop.change_hot(self._fd, READ | WRITE if self._pending else READ)
+
+    def _unread(self, error: OSError) -> None:
+        if not isinstance(error, BlockingIOError):
+            self.lost(error_name(error), error.strerror)
+
+    def _keeper(self, exchange: Exchange) -> Callable[[int], None]:
+        """The handler while an answer streams: what comes is kept, and nothing else is done. It runs once a token, for
+        thousands of streams in turn, so it takes care to touch little memory: all it needs is in its defaults."""
+
+        def readable(
+            mask: int,
+            recvmsg: Any = self._recvmsg,
+            parts: list[bytes] = exchange.parts,
+            stamps: array[int] = exchange.stamps,
+            clock: KernelClock = self._clock,  # type: ignore[assignment]
+        ) -> None:
+            if mask != READ:
+                self._readable(mask)
+                return
+            try:
+                data, ancillary, _, _ = recvmsg(_READ_BYTES, _ANCILLARY_BYTES)
+            except OSError as error:
+                self._unread(error)
+                return
+            if data[-4:] == _CHUNK_END or not ancillary or not 3 < len(data) < _READ_BYTES:
+                self._arrived(mask, data, ancillary)
+                return
+            seconds, nanoseconds = _unpack(ancillary[0][2])
+            parts.append(data)
+            if seconds != clock.second:
+                clock.turn(seconds)
+            stamps.append(clock.second_ns + nanoseconds)
+            if len(parts) == _PILE and exchange.progress is not None:
+                exchange.progress(exchange)
+
+        return readable
 
     def received(self, data: bytes, stamp: int) -> None:
         """Take what came in; `b""` is the other side's end."""
@@ -191,10 +231,9 @@ class Connection:
             return
         exchange.parts.append(data)
         exchange.stamps.append(stamp)
-        exchange.bytes_in += len(data)
         http = exchange.http
         if http is not None and http.chunked and len(data) > 3:
-            if data[-4:] != b"\r\n\r\n":
+            if data[-4:] != _CHUNK_END:
                 if len(exchange.parts) == _PILE and exchange.progress is not None:
                     exchange.progress(exchange)
                 return
@@ -214,12 +253,13 @@ class Connection:
         try:
             if not http.ready:
                 exchange.frame_head()
-                body = exchange.parts[-1]
                 if exchange.aligned and http.events:  # a stream that begins as it should: its events can wait
+                    body = exchange.parts[-1]
+                    self._stream(exchange)
                     if _ends(body):
                         self._finish(exchange, stamp, reusable=http.keep_alive)
                         return
-                    if not body or (len(body) > 3 and body[-4:] != b"\r\n\r\n"):
+                    if not body or (len(body) > 3 and body[-4:] != _CHUNK_END):
                         return
             exchange.frame()
         except (httptools.HttpParserError, zlib.error) as error:
@@ -236,13 +276,18 @@ class Connection:
         http = exchange.http
         if http is not None and http.until_close:
             self._finish(exchange, stamp, reusable=False)
-        elif not exchange.bytes_in:
+        elif not exchange.heard:
             self.lost("connection_closed", "closed before any answer")
         else:
             self.lost("truncated_stream", "the connection was closed in the middle of the answer")
 
+    def _stream(self, exchange: Exchange) -> None:
+        if self._clock is not None:
+            self._wire.loop.hand_hot(self._fd, self._keeper(exchange))
+
     def _finish(self, exchange: Exchange, stamp: int, *, reusable: bool) -> None:
         self.exchange = None
+        self._wire.loop.hand_hot(self._fd, self._readable)
         if reusable and self._wire.reuse and not self._pending:
             self._wire.idle.append(self)
         else:
@@ -255,7 +300,7 @@ class Connection:
         """The connection is gone. An untouched request on a connection that stood before it is sent again."""
         exchange = self.exchange
         self.exchange = None
-        stale = exchange is not None and not exchange.bytes_in and 0 < self.connected_ns < exchange.sent_ns
+        stale = exchange is not None and not exchange.heard and 0 < self.connected_ns < exchange.sent_ns
         self.close()
         if exchange is None:
             self._wire.dropped(self)

@@ -7,6 +7,7 @@ or in slices while the loop is idle, so that nothing slow stands between two rea
 from __future__ import annotations
 
 import zlib
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +18,8 @@ from harness.load.runs import plain_events
 _HEAD_END = b"\r\n\r\n"
 _PLAIN_HEAD = b"HTTP/1.1 200"
 _WORTH_BYTES = 2048  # a shorter answer is parsed faster than it is looked at
+_LET_GO = 32  # reads at once
 _EVENT_BYTES = 256  # of a token, about: to tell how many reads a slice of work is
-_DEFERRED = 256  # unparsed reads of one answer that are worth a chore of their own
 
 
 class Http1Response:
@@ -103,7 +104,7 @@ class Exchange:
         "bodies",
         "body",
         "body_stamps",
-        "bytes_in",
+        "bytes_framed",
         "bytes_out",
         "connect_ns",
         "connected_ns",
@@ -151,17 +152,27 @@ class Exchange:
         self.detail: str | None = None
         self.status: int | None = None
         self.headers: dict[bytes, bytes] = {}
-        self.bytes_in = 0
+        self.bytes_framed = 0  # of what came in
         self.bytes_out = 0
         self.kernel = False
         self.http: Http1Response | None = None
         self.parts: list[bytes] = []  # as read from the socket
-        self.stamps: list[int] = []
+        self.stamps: array[int] = array("q")  # of each
         self.aligned = False  # the part at the cursor begins a chunk, and no chunk before it was parsed
         self.cursor = 0  # parts before it have been through the HTTP framing
         self.bodies: list[bytes] = []  # body pieces not yet read by the dialect
         self.body_stamps: list[int] = []
         self.unzip: Callable[[bytes], bytes] | None = None
+
+    @property
+    def heard(self) -> bool:
+        """Whether anything has come in."""
+        return bool(self.parts or self.bytes_framed)
+
+    @property
+    def bytes_in(self) -> int:
+        """All that came in, framed or not."""
+        return self.bytes_framed + sum(map(len, self.parts[self.cursor :]))
 
     def frame_head(self) -> None:
         """Read the head, once it is there. What came with it stays unread.
@@ -178,6 +189,7 @@ class Exchange:
                 self.frame(1)
                 continue
             http.feed(part[:end])
+            self.bytes_framed += end
             self.parts[self.cursor] = part[end:]
             if end == len(part):
                 self.cursor += 1
@@ -200,6 +212,7 @@ class Exchange:
                     piece = self._plain(http, piece)  # noqa: PLW2901
                 self.bodies.append(piece)
                 self.body_stamps.append(stamps[index])
+            self.bytes_framed += len(parts[index])
             parts[index] = b""
             self.cursor = index + 1
         self._forget()
@@ -209,15 +222,20 @@ class Exchange:
 
         Only while the stream is known to be between two chunks, and nothing framed waits.
         """
-        if not self.aligned or self.bodies or self.bytes_in < _WORTH_BYTES:
+        if not self.aligned or self.bodies:
             return None
         begin, stamps = self.cursor, self.stamps
-        mean = self.bytes_in // len(self.parts) + 1
-        run = plain_events(self.parts[begin : begin + max(1, limit * _EVENT_BYTES // mean)])
+        waiting = list(map(len, self.parts[begin:]))
+        size = sum(waiting)
+        if self.bytes_framed + size < _WORTH_BYTES:
+            return None
+        run = plain_events(self.parts[begin : begin + max(1, limit * _EVENT_BYTES * len(waiting) // (size + 1))])
         if run is None:
             return None
+        self.bytes_framed += sum(waiting[: run.used])
         self.cursor += run.used
         if run.left:
+            self.bytes_framed += len(self.parts[self.cursor]) - len(run.left)
             self.parts[self.cursor] = run.left
         ended = [stamps[begin + read] for read in run.ended_by]
         self._forget()
@@ -225,7 +243,7 @@ class Exchange:
 
     def _forget(self) -> None:
         """Let go of reads that have been framed."""
-        if self.cursor >= _DEFERRED:
+        if self.cursor >= _LET_GO:
             del self.parts[: self.cursor]
             del self.stamps[: self.cursor]
             self.cursor = 0

@@ -5,13 +5,11 @@ Stamps are taken in user space when httpx hands over a piece, so they hold the l
 
 from __future__ import annotations
 
-import asyncio
-
 import httpx
 
 from harness.clock import now_ns
 from harness.load.exchange import Exchange
-from harness.load.loop import WireLoop
+from harness.load.task_wire import TaskWire
 from harness.load.tls import context_for
 from harness.load.wire import Endpoint
 
@@ -39,11 +37,11 @@ def name_of(error: Exception) -> str:
     return next((name for kind, name in _ERRORS if isinstance(error, kind)), "connection_error")
 
 
-class HttpxWire:
+class HttpxWire(TaskWire):
     """See `harness.load.wire.Wire`."""
 
     def __init__(self, endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
+        super().__init__()
         self._base = endpoint.url.rstrip("/")
         self._request_ids = endpoint.request_ids
         self._client = httpx.AsyncClient(
@@ -54,61 +52,29 @@ class HttpxWire:
             follow_redirects=False,
             transport=transport,
         )
-        self._tasks: dict[Exchange, asyncio.Task[None]] = {}
 
     async def open(self, connections: int) -> None:
         """httpx opens connections by itself, one at a time as they are needed."""
 
-    def render(self, exchange: Exchange) -> None:
-        exchange.payload = exchange.body
-
-    def send(self, exchange: Exchange) -> None:
-        exchange.sent_ns = now_ns()
-        exchange.payload = exchange.payload or exchange.body
-        self._tasks[exchange] = self._loop.create_task(self._play(exchange))
-        if isinstance(self._loop, WireLoop):
-            self._loop.wake()
-
-    async def _play(self, exchange: Exchange) -> None:
+    async def _ask(self, exchange: Exchange) -> None:
         try:
             async with self._client.stream(
                 "POST",
                 self._base + exchange.path,
-                content=exchange.payload,
+                content=exchange.payload or exchange.body,
                 headers={"x-request-id": exchange.id} if self._request_ids else None,
             ) as response:
                 exchange.status = response.status_code
                 exchange.headers = {name.lower(): value for name, value in response.headers.raw}
                 exchange.first_byte_ns = now_ns()
-                exchange.bytes_out = len(exchange.payload)
+                exchange.bytes_out = len(exchange.payload or exchange.body)
                 async for piece in response.aiter_bytes():
                     exchange.bodies.append(piece)
                     exchange.body_stamps.append(now_ns())
-                    exchange.bytes_in = response.num_bytes_downloaded
-        except asyncio.CancelledError:
-            return
+                    exchange.bytes_framed = response.num_bytes_downloaded
         except httpx.HTTPError as error:
             exchange.fail(name_of(error), str(error) or type(error).__name__)
-        self._finish(exchange)
-
-    def _finish(self, exchange: Exchange) -> None:
-        if exchange.ended:
-            return
-        exchange.ended = True
-        exchange.end_ns = exchange.body_stamps[-1] if exchange.body_stamps and not exchange.error else now_ns()
-        self._tasks.pop(exchange, None)
-        exchange.done(exchange)
-
-    def abort(self, exchange: Exchange, error: str, detail: str | None = None) -> None:
-        task = self._tasks.get(exchange)
-        if task is not None:
-            task.cancel()
-        exchange.fail(error, detail)
-        self._finish(exchange)
 
     async def close(self) -> None:
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await super().close()
         await self._client.aclose()

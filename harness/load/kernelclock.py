@@ -28,6 +28,13 @@ class KernelClock:
         self.steps = 0  # steps of the wall clock seen
         self.delays_ns: array[int] = array("q")  # kernel stamp to our read, first and last of each answer
         self.offset_ns = wall_offset_ns()
+        self.second = 0  # of CLOCK_REALTIME, ...
+        self.second_ns = -self.offset_ns  # ... and when it began
+
+    def turn(self, second: int) -> None:
+        """Stamps of another second are coming."""
+        self.second = second
+        self.second_ns = second * 1_000_000_000 - self.offset_ns
 
     def refresh(self) -> None:
         """Measure the offset again."""
@@ -35,6 +42,7 @@ class KernelClock:
         if abs(offset - self.offset_ns) > _STEP_NS:
             self.steps += 1
         self.offset_ns = offset
+        self.turn(self.second)
 
 
 def enable(sock: socket.socket) -> bool:

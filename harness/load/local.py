@@ -11,8 +11,10 @@ from contextlib import suppress
 from typing import Any
 
 from harness.load import messages
-from harness.load.messages import Start, Stop, WorkerSpec
+from harness.load.messages import Done, Failed, Start, Stop, WorkerSpec
 from harness.load.placement import Hear
+
+_LAST_WORDS_S = 10.0  # from a worker's last message to its end
 
 
 class Local:
@@ -38,6 +40,7 @@ class LocalSeat:
 
     def __init__(self, hear: Hear) -> None:
         self._hear = hear
+        self._has_reported = False
         self._popen = subprocess.Popen(
             [sys.executable, "-m", "harness.load.worker"],
             stdin=subprocess.PIPE,
@@ -68,7 +71,10 @@ class LocalSeat:
         return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
     def close(self) -> None:
-        """End it, politely at first."""
+        """End it, politely at first. One that has said all is ending by itself, and is not disturbed in that."""
+        if self._has_reported:
+            with suppress(subprocess.TimeoutExpired):
+                self._popen.wait(_LAST_WORDS_S)
         if self._popen.poll() is None:
             self._popen.terminate()
             try:
@@ -86,7 +92,9 @@ class LocalSeat:
     def _listen(self) -> None:
         assert self._popen.stdout is not None
         for line in self._popen.stdout:
-            self._hear(messages.decode_from_worker(line))
+            message = messages.decode_from_worker(line)
+            self._has_reported = isinstance(message, Done | Failed)
+            self._hear(message)
         self._hear(None)
 
     def _say(self, data: bytes) -> None:

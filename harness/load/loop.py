@@ -26,6 +26,7 @@ Chore = Callable[[], bool]  # does one slice of its work; False when it is done
 READ = 1  # EPOLLIN, and EVENT_READ
 WRITE = 4  # EPOLLOUT
 
+_EDGE = getattr(select, "EPOLLET", 0) | getattr(select, "EPOLLRDHUP", 0)
 _PRECISE_S = 0.002
 _SHARE = 0.1  # of a busy loop's time that goes to chores, against the rest of its time
 _MOST_SHARE = 4.0  # where their queue grows
@@ -67,7 +68,11 @@ class _Hot:
 
 
 class EpollSelector(_Hot, selectors.EpollSelector):
-    """Linux: one epoll for hot and ordinary descriptors."""
+    """Linux: one epoll for hot and ordinary descriptors.
+
+    Hot ones are told of once, when something has come (edge-triggered): the kernel need not look again whether it was
+    read. A handler that has left something calls `change`, and is told again.
+    """
 
     def __init__(self) -> None:
         selectors.EpollSelector.__init__(self)
@@ -76,10 +81,10 @@ class EpollSelector(_Hot, selectors.EpollSelector):
 
     def add(self, fd: int, handler: Handler, mask: int) -> None:
         self.handlers[fd] = handler
-        self._epoll.register(fd, mask)
+        self._epoll.register(fd, mask | _EDGE)
 
     def change(self, fd: int, mask: int) -> None:
-        self._epoll.modify(fd, mask)
+        self._epoll.modify(fd, mask | _EDGE)
 
     def remove(self, fd: int) -> None:
         del self.handlers[fd]
@@ -193,6 +198,10 @@ class WireLoop(asyncio.SelectorEventLoop):
 
     def change_hot(self, fd: int, mask: int) -> None:
         self._wire.change(fd, mask)
+
+    def hand_hot(self, fd: int, handler: Handler) -> None:
+        """Let another handler serve it from now on."""
+        self._wire.handlers[fd] = handler
 
     def remove_hot(self, fd: int) -> None:
         self._wire.remove(fd)

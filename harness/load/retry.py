@@ -63,7 +63,7 @@ def count_from_the_first(exchange: Exchange) -> None:
     before = exchange.owner.before
     before.owner = exchange.owner.before = None  # no cycles: the collector is off
     exchange.sent_ns = before.sent_ns
-    exchange.bytes_in += before.bytes_in
+    exchange.bytes_framed += before.bytes_in
     exchange.bytes_out += before.bytes_out
 
 

@@ -12,6 +12,7 @@ from harness.errors import ConfigError
 from harness.load.connection import Connection
 
 if TYPE_CHECKING:
+    from harness.load.exchange import Exchange
     from harness.load.harness_wire import HarnessWire
 
 
@@ -77,13 +78,16 @@ class TlsConnection(Connection):
                 super().received(b"", stamp)
             return
         if self.exchange is not None:
-            self.exchange.bytes_in += len(data)
+            self.exchange.bytes_framed += len(data)
         self._incoming.write(data)
         if not self.open:
             self._handshake()
             if not self.open:
                 return
         self._decrypt(stamp)
+
+    def _stream(self, exchange: Exchange) -> None:
+        """Nothing changes: what streams has to be decrypted."""
 
     def _decrypt(self, stamp: int) -> None:
         plain = []
@@ -103,7 +107,7 @@ class TlsConnection(Connection):
         whole = b"".join(plain)
         if whole:
             if self.exchange is not None:
-                self.exchange.bytes_in -= len(whole)  # counted on the wire, above
+                self.exchange.bytes_framed -= len(whole)  # counted on the wire, above
             super().received(whole, stamp)
         if ended and self.open:
             super().received(b"", stamp)

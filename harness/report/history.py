@@ -61,7 +61,9 @@ def _title(series: Series) -> str:
     summary = series.runs[-1].summary
     target = summary.target
     return " · ".join(
-        clean(part, 64) for part in (summary.run.name, target.engine or target.backend, target.model) if part
+        clean(part, 64)
+        for part in (summary.run.name, target.engine or target.backend, target.model, *series.apart)
+        if part
     )
 
 

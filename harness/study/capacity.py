@@ -284,4 +284,8 @@ def answer(bracket: Bracket, *, whole: bool) -> str:
         return f"{told(bracket.holds)} hold it ({beyond or 'nothing larger tried'}), 95 %"
     if bracket.holds is not None:
         return f"undecided: {told(bracket.holds)} held it once, without confirmation ({beyond or 'search not ended'})"
-    return f"none holds it: the smallest load tried was {beyond}" if beyond else "undecided"
+    if bracket.breaks is None:
+        return "undecided"
+    if bracket.how == "fails":
+        return f"none holds it: the smallest load tried, {told(bracket.breaks)}, failed"
+    return f"undecided: none has held it; the smallest load tried was {told(bracket.breaks)}"

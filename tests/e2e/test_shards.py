@@ -145,7 +145,7 @@ def play(path: Path, count: int, took_s: float) -> list[Path]:
     for attempt, ahead_s in attempts(took_s):
         running = shards(path, range(count), count, f"parts-{attempt}", ahead_s)
         told = [process.communicate(timeout=ahead_s + 200)[1] for process in running]
-        assert not any("Traceback" in words for words in told)
+        assert not any("Traceback" in words for words in told), told
         if not any("nothing was sent" in words for words in told):
             assert all(process.returncode in (0, 4) for process in running), told  # 4: a busy machine
             return sorted((path.parent / f"parts-{attempt}").iterdir())

@@ -72,12 +72,24 @@ def test_an_invalid_run_is_shown_when_asked_for_but_changes_nothing(place: Path)
     assert "✗ 2026-11-13" in told and "left out" not in told
 
 
-@pytest.mark.parametrize("other", [{"name": "rag"}, {"cores": 64}, {"concurrency": 8}])
-def test_runs_that_cannot_be_compared_are_apart(place: Path, other: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("other", "titles"),
+    [
+        ({"name": "rag"}, ["chat · vllm · tiny", "rag · vllm · tiny"]),
+        ({"cores": 64}, ["chat · vllm · tiny · cores 2", "chat · vllm · tiny · cores 64"]),
+        (
+            {"concurrency": 8},
+            ["chat · vllm · tiny · load.concurrency 4", "chat · vllm · tiny · load.concurrency 8"],
+        ),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_apart(place: Path, other: dict[str, Any], titles: list[str]) -> None:
     run(place, 14, 0.5, **other)
     found = history(place, TERMS)
     assert [len(series.runs) for series in found.series] == [12, 1]
-    assert "fewer than 6 runs" in text(found, 20)
+    told = text(found, 20)
+    assert "fewer than 6 runs" in told
+    assert [line.strip() for line in told.splitlines() if " · vllm" in line] == titles
 
 
 def test_told_as_text_and_markdown(place: Path) -> None:

@@ -39,7 +39,7 @@ def busy(first: int, status: int = 429, **headers: str) -> type[FakeWire]:
             exchange.headers = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
             exchange.bodies.append(b'{"error":{"message":"too busy"}}')
             exchange.body_stamps.append(self._scheduler.now())
-            exchange.bytes_in += 100
+            exchange.bytes_framed += 100
             self._end(exchange)
 
     return Busy

@@ -56,7 +56,6 @@ def read(parts: list[bytes], *, slices: int) -> tuple[Any, ...]:
     exchange = Exchange("id", "/", b"", lambda _: None)
     exchange.http = Http1Response()
     exchange.parts, exchange.stamps = list(parts), [10 * number for number in range(1, len(parts) + 1)]
-    exchange.bytes_in = sum(map(len, parts))
     exchange.frame_head()
     dialect = OpenAI(OpenAI.Params()).dialect(Target(backend="openai", url="", model="m"))
     reading = Reading(exchange, dialect)

@@ -13,7 +13,6 @@ from pydantic import (
     SerializeAsAny,
     StringConstraints,
     field_validator,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 

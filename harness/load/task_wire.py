@@ -1,4 +1,4 @@
-"""What wires have in common that play each request in a task of its own: how such a task starts, ends and is given up."""
+"""What wires have in common that play each request in a task of its own: how it starts, ends and is given up."""
 
 from __future__ import annotations
 

@@ -59,15 +59,16 @@ class Means:
 
 
 def hold(ours: Means, theirs: Means, told: str, findings: set[str]) -> None:
-    """Our `ttft` is the server's within 15 % or 5 ms. What was found is printed.
-
-    Where engine and client cannot have the cores so (see above), what surrounds the whole request, HTTP and JSON
-    before the server's own clock starts, is taken off first: that much `e2e` is larger, too. A run that says of itself
-    that the client was kept waiting has no upper limit."""
-    around = 0.0 if FIRST else ours.e2e - theirs.e2e
+    """Our `ttft` is the server's within 15 % or 5 ms, once what surrounds the whole request, HTTP and JSON before the
+    server's own clock starts, is taken off: that much `e2e` is larger, too. On an idle machine it is a few ms, and
+    `ttft` is within the limit as it is; what was found is printed. A run that says of itself that the client was kept
+    waiting has no upper limit."""
+    around = ours.e2e - theirs.e2e
+    limit = max(theirs.ttft * 1.15, theirs.ttft + 5)
     print(f"\nttft: ours {ours.ttft:.1f} ms, {told}; e2e: ours {ours.e2e:.1f} ms, the server's {theirs.e2e:.1f} ms")
+    print(f"as it is, ttft is {'within' if ours.ttft <= limit else 'over'} 15 % or 5 ms")
     assert theirs.ttft <= ours.ttft and theirs.e2e <= ours.e2e, "our spans hold the server's"
     if findings & STRAINED:
         print(f"no upper limit: the client had to wait for its core ({', '.join(sorted(findings & STRAINED))})")
     else:
-        assert ours.ttft - around <= max(theirs.ttft * 1.15, theirs.ttft + 5)
+        assert ours.ttft - around <= limit

@@ -99,7 +99,7 @@ class Worker:
         self._writer = RecordWriter(Path(spec.records_path))
         self._health = HealthMonitor(self._scheduler, lambda: getattr(self._wire, "kernel_clock", None))
         self._health.write_lag_s = lambda: self._writer.longest_write_s
-        self._limiter = Limiter(experiment.limits, spec.shards)
+        self._limiter = Limiter(experiment.limits, self._scheduler, spec.shard, spec.shards)
         self._ledger = Ledger(
             self._writer,
             worker=spec.shard,

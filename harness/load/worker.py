@@ -162,7 +162,7 @@ class Worker:
 
     def _snapshot(self, *, exact: bool = False) -> Snapshot:
         self._player.count_live()
-        self._health.pool_waits = self._limiter.waits
+        self._health.limit_waits = self._limiter.waits
         tally = self._ledger.tally
         tally.health = self._health.read(exact=exact)
         tally.health.resends = getattr(self._wire, "resends", 0)

@@ -208,14 +208,14 @@ class Anthropic(Served):
         @model_validator(mode="before")
         @classmethod
         def _in_headers(cls, data: Any) -> Any:
-            """Key and version travel in headers of their own."""
-            if not isinstance(data, dict):
+            """Key and version travel in headers of their own. What has the wrong shape stays, for pydantic to refuse."""
+            given = (data.get("headers") or {}) if isinstance(data, dict) else None
+            if not isinstance(given, dict):
                 return data
             data = dict(data)
-            headers = {"anthropic-version": str(data.get("version", VERSION)), **(data.get("headers") or {})}
-            key = data.pop("api_key", None)
-            if key is not None:
-                headers.setdefault("x-api-key", key)
+            headers = {"anthropic-version": str(data.get("version", VERSION)), **given}
+            if isinstance(data.get("api_key"), str):
+                headers.setdefault("x-api-key", data.pop("api_key"))
             if data.get("launch") is not None:
                 data.setdefault("url", None)
             return {**data, "headers": headers}

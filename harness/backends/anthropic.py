@@ -167,6 +167,7 @@ def _usage(told: _Usage) -> Usage:
 class AnthropicDialect:
     """How requests are written. See `harness.backends.protocol.Dialect`."""
 
+    name = "anthropic"
     path = "/messages"
 
     def __init__(self, params: Any, model: str) -> None:
@@ -188,10 +189,6 @@ class AnthropicDialect:
     def decoder(self) -> Decoder:
         return AnthropicDecoder()
 
-    def without_optional_fields(self) -> None:
-        """It sends none."""
-        return
-
 
 class Anthropic(Served):
     """An endpoint that speaks the Messages API."""
@@ -208,7 +205,7 @@ class Anthropic(Served):
         @model_validator(mode="before")
         @classmethod
         def _in_headers(cls, data: Any) -> Any:
-            """Key and version travel in headers of their own. What has the wrong shape stays, for pydantic to refuse."""
+            """Key and version travel in headers of their own. What has the wrong shape is left to be refused."""
             given = (data.get("headers") or {}) if isinstance(data, dict) else None
             if not isinstance(given, dict):
                 return data

@@ -204,8 +204,6 @@ async def _main(out: int) -> None:
         return
     pipe = _Pipe(out)
     spec = msgspec.json.decode(line, type=WorkerSpec)
-    if spec.cpu is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {spec.cpu})
     try:
         hosted = await host_engine(spec)
         await Worker(hosted.spec if hosted else spec, pipe, hosted).run()

@@ -580,6 +580,20 @@ def test_stop_drops_what_waits_for_a_limit(tmp_path: Path, limits: dict[str, Any
     assert play.tally.live_sessions == 0
 
 
+def test_no_event_came_before_its_request_was_sent(tmp_path: Path) -> None:
+    """The wall clock was stepped back under the kernel's stamps."""
+
+    class Early(FakeWire):
+        def _end(self, exchange: Exchange) -> None:
+            exchange.body_stamps = [exchange.sent_ns - 5 * MS for _ in exchange.body_stamps]
+            super()._end(exchange)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "FakeWire", Early)
+        [record] = Play(tmp_path, *ONE, load={"concurrency": 1, "sessions": 1}).records
+    assert record.chunk_us == [0]
+
+
 def test_exact_output_that_falls_short(tmp_path: Path) -> None:
     class Short(FakeWire):
         def _end(self, exchange: Exchange) -> None:

@@ -54,14 +54,16 @@ def worst(sent: list[Sent], *, tokens: bool = False) -> int:
     return max(sum(n for at, n in amounts if begin <= at < begin + MINUTE_NS) for begin, _ in amounts)
 
 
-def drawn(count: int, most: int) -> list[tuple[float, int]]:
+def drawn(count: int, most: int, lull_s: float) -> list[tuple[float, int]]:
     """Bursts and lulls of requests of any size."""
     draw = random.Random(7)
-    return [(draw.choice((0.0, 0.0, 0.0, draw.uniform(0, 40))), draw.randint(1, most)) for _ in range(count)]
+    return [(draw.choice((0.0, 0.0, 0.0, draw.uniform(0, lull_s))), draw.randint(1, most)) for _ in range(count)]
 
 
-def test_no_minute_sees_more_than_both_caps_and_nothing_waits_without_need() -> None:
-    sent = let_through(drawn(300, 30), requests_per_minute=5, tokens_per_minute=40)
+@pytest.mark.parametrize("lull_s", [10, 200, 600])  # the queue is never empty; now and then; mostly
+@pytest.mark.parametrize("most", [9, 30])  # the requests are what is too many; the tokens
+def test_no_minute_sees_more_than_both_caps_and_nothing_waits_without_need(lull_s: float, most: int) -> None:
+    sent = let_through(drawn(300, most, lull_s), requests_per_minute=5, tokens_per_minute=40)
     assert worst(sent) <= 5 and worst(sent, tokens=True) <= 40
     before: Sent = (0, -1, 0)
     for number, (due, at, tokens) in enumerate(sent):

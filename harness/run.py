@@ -96,8 +96,8 @@ def run(
     appointment = appointment or Appointment()
     appointment.check(plan)
     with _new_folder(out, experiment.name) as folder, _launched(experiment, folder) as (params, engine):
-        slots, in_process = appointment.slots(plan), params.url is None
-        with staff(experiment.load, slots, in_process=in_process) as fleet:  # they import while we reach the target
+        most, in_process = appointment.most_workers(plan), params.url is None
+        with staff(experiment.load, most, in_process=in_process) as fleet:  # they import while we reach the target
             reached = reach(experiment, params, prepare=True)
             if engine is not None:
                 reached.target.pid, fleet.watch = engine.pid, engine.ended

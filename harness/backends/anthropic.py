@@ -167,6 +167,7 @@ def _usage(told: _Usage) -> Usage:
 class AnthropicDialect:
     """How requests are written. See `harness.backends.protocol.Dialect`."""
 
+    name = "anthropic"
     path = "/messages"
 
     def __init__(self, params: Any, model: str) -> None:
@@ -188,10 +189,6 @@ class AnthropicDialect:
     def decoder(self) -> Decoder:
         return AnthropicDecoder()
 
-    def without_optional_fields(self) -> None:
-        """It sends none."""
-        return
-
 
 class Anthropic(Served):
     """An endpoint that speaks the Messages API."""
@@ -208,14 +205,14 @@ class Anthropic(Served):
         @model_validator(mode="before")
         @classmethod
         def _in_headers(cls, data: Any) -> Any:
-            """Key and version travel in headers of their own."""
-            if not isinstance(data, dict):
+            """Key and version travel in headers of their own. What has the wrong shape is left to be refused."""
+            given = (data.get("headers") or {}) if isinstance(data, dict) else None
+            if not isinstance(given, dict):
                 return data
             data = dict(data)
-            headers = {"anthropic-version": str(data.get("version", VERSION)), **(data.get("headers") or {})}
-            key = data.pop("api_key", None)
-            if key is not None:
-                headers.setdefault("x-api-key", key)
+            headers = {"anthropic-version": str(data.get("version", VERSION)), **given}
+            if isinstance(data.get("api_key"), str):
+                headers.setdefault("x-api-key", data.pop("api_key"))
             if data.get("launch") is not None:
                 data.setdefault("url", None)
             return {**data, "headers": headers}

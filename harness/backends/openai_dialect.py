@@ -37,6 +37,8 @@ class Fields:
 class OpenAIDialect:
     """How requests are written in the OpenAI dialect. See `harness.backends.protocol.Dialect`."""
 
+    name = "openai"
+
     def __init__(
         self, params: BackendConfig, model: str, *, strict: bool = False, fields: Fields | None = None
     ) -> None:
@@ -50,6 +52,8 @@ class OpenAIDialect:
         if not strict:
             self._fixed |= (fields.usage if params.stream else {}) | fields.extra
         self._fixed |= params.body
+        if not params.stream:
+            self._fixed.pop("stream_options", None)  # servers refuse it where nothing is streamed
 
     def encode(self, call: Call) -> bytes:
         body: dict[str, Any] = {"model": call.model or self._model}
@@ -66,6 +70,3 @@ class OpenAIDialect:
 
     def decoder(self) -> Decoder:
         return OpenAIDecoder()
-
-    def without_optional_fields(self) -> OpenAIDialect | None:
-        return None if self._strict else OpenAIDialect(self._params, self._model, strict=True, fields=self._fields)

@@ -39,7 +39,7 @@ class Preset:
         name: as people know it.
         docs: the page that describes its API.
         url: its usual base URL; None where there is none, and the config must have it.
-        key: environment variable of the key for `url`, where it wants one.
+        key: environment variable of the key for `url`, where there is one and it wants a key.
         header: that carries the key; empty for the usual `Authorization: Bearer`.
         fields: what it wants to be told; by default, nothing that forces a length.
         command: how its server is started; empty where harness cannot.
@@ -65,11 +65,6 @@ class Preset:
     same_model: bool = False
     queried: bool = False
 
-    @property
-    def hosted(self) -> bool:
-        """Somebody else's, behind a key."""
-        return self.key is not None
-
     @cached_property
     def Params(self) -> type[PresetParams]:
         """Keys of `backend:` for this kind."""
@@ -87,21 +82,24 @@ class Preset:
         return made
 
     def completed(self, data: Any) -> Any:
-        """The section with the usual URL and key, and with the key in the header where it belongs."""
+        """The section with the usual URL and key, and with the key in the header where it belongs.
+
+        What has the wrong shape stays as it is, for pydantic to refuse.
+        """
         if not isinstance(data, dict):
             return data
         data = dict(data)
-        if data.get("url") is None and data.get("launch") is None:
+        launch, headers = data.get("launch"), data.get("headers") or {}
+        if data.get("url") is None and launch is None:
             if self.url is None:
                 raise ValueError(f"kind {self.kind} needs a url; what it looks like: {self.docs}")
             data["url"] = self.url
             if self.key is not None:  # the key is for that URL and for no other
                 data.setdefault("api_key", f"env:{self.key}")
-        if data.get("launch") is not None and not (self.command or data["launch"].get("command")):
+        if isinstance(launch, dict) and not (self.command or launch.get("command")):
             raise ValueError(f"kind {self.kind} is somebody else's server: it cannot be launched")
-        if self.header and data.get("api_key") is not None:
-            key = data.pop("api_key")
-            data["headers"] = {self.header: key, **(data.get("headers") or {})}
+        if self.header and isinstance(data.get("api_key"), str) and isinstance(headers, dict):
+            data["headers"] = {self.header: data.pop("api_key"), **headers}
         return data
 
     def __call__(self, params: Any) -> _Backend:
@@ -272,7 +270,6 @@ AZURE = Preset(
     name="Azure OpenAI",
     docs="https://learn.microsoft.com/azure/ai-services/openai/reference (https://RESOURCE.openai.azure.com/openai/v1,"
     " or .../openai/deployments/DEPLOYMENT with api_version)",
-    key="AZURE_OPENAI_API_KEY",
     header="api-key",
     fields=_COMPLETION_TOKENS,
     queried=True,
@@ -282,7 +279,6 @@ BEDROCK = Preset(
     name="Amazon Bedrock",
     docs="https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions.html"
     " (https://bedrock-mantle.REGION.api.aws/v1, or https://bedrock-runtime.REGION.amazonaws.com/openai/v1)",
-    key="AWS_BEARER_TOKEN_BEDROCK",
     fields=_COMPLETION_TOKENS,
 )
 VERTEX = Preset(
@@ -290,5 +286,4 @@ VERTEX = Preset(
     name="Vertex AI",
     docs="https://cloud.google.com/vertex-ai/generative-ai/docs/start/openai"
     " (https://REGION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/REGION/endpoints/openapi)",
-    key="VERTEX_ACCESS_TOKEN",
 )

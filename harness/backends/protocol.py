@@ -91,6 +91,7 @@ class Decoder(Protocol):
 class Dialect(Protocol):
     """How one API is spoken. Immutable; shared by all requests of a worker."""
 
+    name: str  # of the API: openai, anthropic, responses
     path: str  # of the call, below the base URL, e.g. `/chat/completions`
     stream: bool
 
@@ -99,10 +100,6 @@ class Dialect(Protocol):
         ...
 
     def decoder(self) -> Decoder: ...
-
-    def without_optional_fields(self) -> Dialect | None:
-        """The same dialect without fields that a strict server may refuse; None if there is nothing to leave out."""
-        ...
 
 
 class Target(msgspec.Struct, kw_only=True):

@@ -176,12 +176,11 @@ def _usage(told: _Usage | None) -> Usage:
 class ResponsesDialect:
     """How requests are written. See `harness.backends.protocol.Dialect`."""
 
+    name = "responses"
     path = "/responses"
 
     def __init__(self, params: Any, model: str, *, strict: bool = False) -> None:
-        self._params = params
         self._model = model
-        self._strict = strict
         self.stream: bool = params.stream
         self._fixed: dict[str, Any] = {"stream": True} if params.stream else {}
         if not strict:
@@ -199,9 +198,6 @@ class ResponsesDialect:
 
     def decoder(self) -> Decoder:
         return ResponsesDecoder()
-
-    def without_optional_fields(self) -> ResponsesDialect | None:
-        return None if self._strict else ResponsesDialect(self._params, self._model, strict=True)
 
 
 def _item(message: dict[str, Any]) -> dict[str, Any]:

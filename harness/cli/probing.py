@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 _ABILITIES = {
     "usage": "token counts in its answers (usage)",
     "cached_tokens": "cached prompt tokens in usage",
+    "reasoning": "reasoning apart from the answer (reasoning, reasoning_content, thinking)",
     "server_timings": "timings of its own in the answer",
     "optional_fields": "accepts optional fields (stream_options, ...)",
     "keep_alive": "keeps connections open after a streamed answer",

@@ -129,6 +129,13 @@ class Limits(Section):
         default=0, ge=0, le=100, description="Ask again so often after HTTP 429 or 503, when Retry-After says"
     )
 
+    @property
+    def shares(self) -> int | None:
+        """Among how many workers or shards the caps can be divided, so that each may send; None where none is set."""
+        caps = [self.requests_per_minute, self.tokens_per_minute, self.max_in_flight]
+        told = [cap for cap in caps if cap is not None]
+        return max(1, int(min(told))) if told else None
+
 
 class TelemetryConfig(Section):
     """What is sampled beside the run. The `auto` of this machine's sensors: where the target works on this machine."""

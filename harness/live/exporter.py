@@ -143,7 +143,8 @@ def _health(health: Health) -> Iterator[Metric]:
         value = getattr(health, field)
         if value is not None:
             yield GaugeMetricFamily(f"harness_client_{name}", meaning, value)
-    yield CounterMetricFamily("harness_client_pool_waits", "Requests that waited for a connection", health.pool_waits)
+    waited = "Requests that waited for a cap of ours (limits)"
+    yield CounterMetricFamily("harness_client_limit_waits", waited, health.limit_waits)
     yield CounterMetricFamily("harness_client_resends", "Requests sent again on a fresh connection", health.resends)
 
 

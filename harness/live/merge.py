@@ -13,7 +13,7 @@ _SUMS = (
     *("requests_sent", "requests_ok", "requests_failed"),
     *("events", "output_tokens", "input_tokens", "bytes_in", "bytes_out"),
 )
-_ADDED_HEALTH = {"pool_waits", "rss_bytes", "clock_steps", "resends"}
+_ADDED_HEALTH = {"limit_waits", "rss_bytes", "clock_steps", "resends"}
 _PHASES = ("warmup", "measure", "drain")
 
 

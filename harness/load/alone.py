@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from harness.clock import now_ns
 from harness.load.fleet import Fleet
+from harness.load.limits import MINUTE_NS
 from harness.load.messages import WorkerSpec
 from harness.load.stopping import stoppable
 from harness.records.folder import RunFolder
@@ -29,7 +31,8 @@ def replay_alone(
 
     They have the shapes and lengths that they had, but words of their own at the beginning of their texts, so that a
     cache warmed by the load does not flatter them. `spec` is that of a worker of the run. The records go to
-    `folder.solo`, on a time axis of their own. It ends early once `watch` says that the engine has ended.
+    `folder.solo`, on a time axis of their own. It ends early once `watch` says that the engine has ended. Under a cap
+    a minute it begins a minute later, when nothing that the load has sent counts any more.
     """
 
     def say(text: str) -> None:
@@ -56,6 +59,13 @@ def replay_alone(
                 fleet.stop()
                 fleet.stop()
 
-        say(f"replaying {len(sessions)} sessions alone, for {format_duration(limit_s)} at most (load.solo)")
+        at_ns = now_ns() + MINUTE_NS if _capped_a_minute(spec) else None
+        later = "" if at_ns is None else "in a minute (limits), "
+        say(f"replaying {len(sessions)} sessions alone, {later}for {format_duration(limit_s)} at most (load.solo)")
         with stoppable(fleet, say):
-            fleet.play(in_time, drain_s=0.0)
+            fleet.play(in_time, drain_s=0.0, at_ns=at_ns)
+
+
+def _capped_a_minute(spec: WorkerSpec) -> bool:
+    limits = spec.experiment["limits"]
+    return limits["requests_per_minute"] is not None or limits["tokens_per_minute"] is not None

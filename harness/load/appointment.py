@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from harness.clock import now_ns, wall_offset_ns
-from harness.errors import UsageError
+from harness.errors import ConfigError, UsageError
 from harness.plan import Plan
 from harness.records.manifest import Manifest, ShardOf
 from harness.records.wallclock import wall_clock
@@ -37,11 +37,28 @@ class Appointment:
         """
         if self.shard is not None:
             plan.check_divisible(self.shard.of)
+            shares = plan.experiment.limits.shares
+            if shares is not None and shares < self.shard.of:
+                raise ConfigError(
+                    "limits",
+                    f"a cap of {shares} cannot be divided among {self.shard.of} shards",
+                    remedy="use fewer shards",
+                )
         self.start_ns()
 
-    def slots(self, plan: Plan) -> int | None:
-        """How many slots of a closed loop are ours; None in an open loop."""
-        return self._ours(plan.experiment.load.concurrency)
+    def most_workers(self, plan: Plan) -> int | None:
+        """How many workers can have a share of our slots of a closed loop, and of each cap in `limits`; None: any
+        number.
+
+        `auto` is one worker under a cap, since a part of a cap that one worker leaves unused is of no use to another.
+        Under a cap on tokens there is but one: a request that is larger than the share of a minute would have to be
+        sent all the same.
+        """
+        load, limits = plan.experiment.load, plan.experiment.limits
+        if limits.shares is not None and (load.workers == "auto" or limits.tokens_per_minute is not None):
+            return 1
+        found = [count for count in (load.concurrency, limits.shares) if count is not None]
+        return self._ours(min(found, default=None))
 
     def sessions(self, plan: Plan) -> int | None:
         """How many sessions of the plan are ours; None where it names no number."""

@@ -46,7 +46,7 @@ class HealthMonitor:
         self._timer: asyncio.TimerHandle | None = None
         self._started_ns = 0
         self._cpu_at_start = 0.0
-        self.pool_waits = 0
+        self.limit_waits = 0
         self.write_lag_s: Callable[[], float] = lambda: 0.0
 
     def start(self) -> None:
@@ -103,7 +103,7 @@ class HealthMonitor:
             cpu_share=(thread_time() - self._cpu_at_start) / wall,
             gc_pause_max_s=self._gc_pause_ns / 1e9,
             kernel_delay_p99_s=self._kernel_tail.p99_s(exact=exact),
-            pool_waits=self.pool_waits,
+            limit_waits=self.limit_waits,
             write_lag_max_s=self.write_lag_s(),
             clock_steps=kernel.steps if kernel is not None else 0,
             rss_bytes=_rss_bytes(),

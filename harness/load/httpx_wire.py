@@ -1,6 +1,7 @@
 """The same contract over httpx: any proxy, auth or transport that httpx has, at httpx's price per event.
 
-Stamps are taken in user space when httpx hands over a piece, so they hold the loop's lateness.
+Stamps are taken in user space when httpx hands over a piece, so they hold the loop's lateness. Bytes are those of heads
+and bodies; how a body is divided into chunks on the wire is not seen.
 """
 
 from __future__ import annotations
@@ -37,6 +38,21 @@ def name_of(error: Exception) -> str:
     return next((name for kind, name in _ERRORS if isinstance(error, kind)), "connection_error")
 
 
+def _head_bytes(request: httpx.Request) -> int:
+    """Of the request's head, as HTTP/1.1 writes it."""
+    return len(b"%b %b HTTP/1.1\r\n" % (request.method.encode(), request.url.raw_path)) + _lines_bytes(request.headers)
+
+
+def _answer_head_bytes(response: httpx.Response) -> int:
+    version = response.extensions.get("http_version", b"HTTP/1.1")
+    reason = response.extensions.get("reason_phrase", b"")
+    return len(b"%b %d %b\r\n" % (version, response.status_code, reason)) + _lines_bytes(response.headers)
+
+
+def _lines_bytes(headers: httpx.Headers) -> int:
+    return sum(len(b"%b: %b\r\n" % line) for line in headers.raw) + len(b"\r\n")
+
+
 class HttpxWire(TaskWire):
     """See `harness.load.wire.Wire`."""
 
@@ -67,11 +83,12 @@ class HttpxWire(TaskWire):
                 exchange.status = response.status_code
                 exchange.headers = {name.lower(): value for name, value in response.headers.raw}
                 exchange.first_byte_ns = now_ns()
-                exchange.bytes_out = len(exchange.payload or exchange.body)
+                exchange.bytes_out = _head_bytes(response.request) + len(exchange.payload or exchange.body)
+                exchange.bytes_framed = head = _answer_head_bytes(response)
                 async for piece in response.aiter_bytes():
                     exchange.bodies.append(piece)
                     exchange.body_stamps.append(now_ns())
-                    exchange.bytes_framed = response.num_bytes_downloaded
+                    exchange.bytes_framed = head + response.num_bytes_downloaded
         except httpx.HTTPError as error:
             exchange.fail(name_of(error), str(error) or type(error).__name__)
 

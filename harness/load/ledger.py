@@ -91,7 +91,7 @@ class Ledger:
             planned_output=node.output_tokens,
             output_bytes=reply.output_bytes,
             chunks=len(stamps),
-            chunk_us=[(stamp - sent) // 1000 for stamp in stamps],
+            chunk_us=[max(0, stamp - sent) // 1000 for stamp in stamps],
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
             phase=phase,

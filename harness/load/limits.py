@@ -1,7 +1,8 @@
-"""Polite caps toward hosted endpoints: requests and tokens a minute (asyncio-throttle), and requests in flight.
+"""Polite caps toward hosted endpoints: requests and tokens a minute, and requests in flight.
 
-Not an arrival process: the throttle releases in bursts. What waits here is counted, and its wait is part of every
-latency that runs from the intended start.
+Not an arrival process: what has room is let through at once. What waits here is counted, and its wait is part of every
+latency that runs from the intended start. The caps are those of the whole run: each worker has an exact share of them,
+and all shares together are the cap.
 """
 
 from __future__ import annotations
@@ -9,106 +10,141 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from math import ceil
 
 from harness.config import Limits
 from harness.load.exchange import Exchange
-from harness.load.loop import WireLoop
+from harness.load.scheduler import Scheduler
+from harness.units import NS_PER_S
 
-_WAIT_S = 0.001
-_UNITS = 1000  # of tokens a minute: it would be slow to count each
+MINUTE_NS = 60 * NS_PER_S
 
 Send = Callable[[Exchange], None]
 
 
-class _Throttle:
-    """So much a minute, taken in turn, and counted in units: no less than one is taken."""
+class _Minute:
+    """One worker's share of a cap a minute: what has passed takes room until it is a minute ago.
 
-    def __init__(self, a_minute: float, unit: float = 1.0) -> None:
-        from asyncio_throttle.throttler import Throttler
+    Less than one a minute is one in as many minutes as that takes.
+    """
 
-        self._unit = unit
-        share = a_minute / unit
-        whole = max(1, round(share))
-        self._throttler = Throttler(rate_limit=whole, period=60.0 * whole / share, retry_interval=0.005)
-        self._turn = asyncio.Lock()
+    def __init__(self, cap: float, shard: int, shards: int) -> None:
+        self.most = _share(max(1, int(cap)), shard, shards)
+        self.room = self.most
+        self._length_ns = round(MINUTE_NS / min(1.0, cap))
+        self._passed: deque[tuple[int, int]] = deque()  # when, and how much
 
-    async def take(self, amount: float) -> None:
-        """Wait until this much may pass. More than a minute's worth takes more than a minute."""
-        async with self._turn:
-            for _ in range(max(1, ceil(amount / self._unit - 1e-9))):
-                await self._throttler.acquire()  # type: ignore[no-untyped-call]
+    def ready_ns(self, amount: int, now: int) -> int:
+        """From when on there is room for so much, `now` or later. It must not be more than `most`."""
+        self._forget(now)
+        room, ready = self.room, now
+        for at_ns, taken in self._passed:
+            if room >= amount:
+                break
+            room += taken
+            ready = at_ns + self._length_ns
+        return ready
+
+    def save(self, amount: int, now: int) -> int:
+        """Take what there is room for of an amount that has none. How much."""
+        self._forget(now)
+        taken = self.room if amount > self.room else 0
+        if taken:
+            self.take(taken, now)
+        return taken
+
+    def take(self, amount: int, now: int) -> None:
+        """Let so much pass."""
+        self.room -= amount
+        self._passed.append((now, amount))
+
+    def _forget(self, now: int) -> None:
+        passed = self._passed
+        while passed and passed[0][0] + self._length_ns <= now:
+            self.room += passed.popleft()[1]
 
 
 class Limiter:
-    """Lets requests through at once, or when the caps of this worker's share allow it."""
+    """Lets requests through in order: at once, or as soon as this worker's share of every cap has room for the first.
 
-    def __init__(self, limits: Limits, shards: int) -> None:
-        self._most = None if limits.max_in_flight is None else max(1, limits.max_in_flight // shards)
+    A request of more tokens than the share of a minute saves them up over several minutes.
+    """
+
+    def __init__(self, limits: Limits, scheduler: Scheduler, shard: int, shards: int) -> None:
+        requests, tokens, most = limits.requests_per_minute, limits.tokens_per_minute, limits.max_in_flight
+        self._capped = limits.shares is not None
+        self._scheduler = scheduler
+        self._most = None if most is None else _share(most, shard, shards)
+        self._requests = None if requests is None else _Minute(requests, shard, shards)
+        self._tokens = None if tokens is None else _Minute(tokens, shard, shards)
         self._in_flight = 0
+        self._saved = 0  # tokens that the first in the queue has taken already
         self._queue: deque[tuple[Exchange, Send]] = deque()
-        self._tasks: dict[asyncio.Task[None], Exchange] = {}
-        requests, tokens = limits.requests_per_minute, limits.tokens_per_minute
-        self._requests = None if requests is None else _Throttle(requests / shards)
-        self._tokens = None if tokens is None else _Throttle(tokens / shards, max(1.0, tokens / shards / _UNITS))
-        self._throttled = requests is not None or tokens is not None
+        self._timer: asyncio.TimerHandle | None = None
         self.waits = 0
         self.waited: set[Exchange] = set()
 
     def admit(self, exchange: Exchange, send: Send) -> None:
         """Call `send(exchange)` now or later, in order."""
-        if self._most is None and not self._throttled:
+        if not self._capped:
             send(exchange)
             return
         self._queue.append((exchange, send))
-        self._release()
-
-    def left(self, exchange: Exchange) -> None:
-        """An answer has ended: its place is free."""
-        self.waited.discard(exchange)
-        if self._most is None:
-            return
-        self._in_flight -= 1
-        if self._queue:
-            asyncio.get_running_loop().call_soon(self._release)
-
-    def _release(self) -> None:
-        while self._queue and (self._most is None or self._in_flight < self._most):
-            exchange, send = self._queue.popleft()
-            self._in_flight += 1
-            if not self._throttled:
-                send(exchange)
-                continue
-            loop = asyncio.get_running_loop()
-            task = loop.create_task(self._in_turn(exchange, send))
-            if isinstance(loop, WireLoop):
-                loop.wake()
-            self._tasks[task] = exchange
-            task.add_done_callback(lambda done: self._tasks.pop(done, None))
-        for exchange, _ in self._queue:
-            self._wait(exchange)
-
-    def _wait(self, exchange: Exchange) -> None:
-        if exchange not in self.waited:
+        if len(self._queue) == 1:
+            self._release()
+        if self._queue and self._queue[-1][0] is exchange:
             self.waited.add(exchange)
             self.waits += 1
 
-    async def _in_turn(self, exchange: Exchange, send: Send) -> None:
-        clock = asyncio.get_running_loop().time
-        asked = clock()
-        if self._requests is not None:
-            await self._requests.take(1)
-        if self._tokens is not None:
-            await self._tokens.take(exchange.owner.tokens)
-        if clock() - asked > _WAIT_S:
-            self._wait(exchange)
-        send(exchange)
+    def left(self, exchange: Exchange) -> None:
+        """An answer has ended: its place is free."""
+        if not self._capped:
+            return
+        self.waited.discard(exchange)
+        self._in_flight -= 1
+        if self._most is not None and self._queue:
+            self._release_at(self._scheduler.now())
 
     def clear(self) -> list[Exchange]:
         """Let nothing more through. What was waiting."""
-        waiting = [*self._tasks.values(), *(exchange for exchange, _ in self._queue)]
-        for task in self._tasks:
-            task.cancel()
-        self._tasks.clear()
+        waiting = [exchange for exchange, _ in self._queue]
         self._queue.clear()
         return waiting
+
+    def _release(self) -> None:
+        while self._queue and (self._most is None or self._in_flight < self._most):
+            exchange, send = self._queue[0]
+            now = self._scheduler.now()
+            ready_ns = self._ready_ns(exchange, now)
+            if ready_ns > now:
+                self._release_at(ready_ns)
+                return
+            if self._requests is not None:
+                self._requests.take(1, now)
+            if self._tokens is not None:
+                self._tokens.take(exchange.owner.tokens - self._saved, now)
+                self._saved = 0
+            self._queue.popleft()
+            self._in_flight += 1
+            send(exchange)
+
+    def _release_at(self, when_ns: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._scheduler.at(when_ns, self._release)
+
+    def _ready_ns(self, exchange: Exchange, now: int) -> int:
+        """From when on every minute has room for this request: it takes its share of all of them at one instant."""
+        ready = now
+        if self._requests is not None:
+            ready = self._requests.ready_ns(1, now)
+        if (minute := self._tokens) is not None:
+            wanted = exchange.owner.tokens
+            if wanted > minute.most:
+                self._saved += minute.save(wanted - self._saved, now)
+            ready = max(ready, minute.ready_ns(min(wanted - self._saved, minute.most), now))
+        return ready
+
+
+def _share(cap: int, shard: int, shards: int) -> int:
+    """Of so many, those that fall to one of all shards, dealt out in turn."""
+    return len(range(shard, cap, shards))

@@ -26,7 +26,6 @@ class WorkerSpec(msgspec.Struct, kw_only=True):
     text_calibration: dict[str, Any]
     run_nonce: str
     warm_connections: bool = True
-    cpu: int | None = None  # the core it should stay on
     solo: list[int] | None = None  # these sessions, one after the other, in the place of the shard
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from harness import secrets
-from harness.config import BackendConfig, Experiment
+from harness.config import BackendConfig, Experiment, references
 from harness.load.harness_wire import HarnessWire
 from harness.load.wire import IN_PROCESS, Endpoint, Wire
 
@@ -23,15 +22,11 @@ def endpoint_of(experiment: Experiment, params: BackendConfig) -> Endpoint:
 
 def with_secrets(endpoint: Endpoint, params: BackendConfig) -> tuple[Endpoint, list[str]]:
     """The endpoint with its secret references resolved, and the values that must never be shown."""
-    headers = dict(endpoint.headers)
-    hidden = []
-    for name, value in headers.items():
-        if value.startswith(("env:", "file:")):
-            headers[name] = secrets.resolve(value, path=f"backend.headers.{name}")
-            hidden.append(headers[name])
-    if params.api_key is not None:
-        hidden.append(secrets.resolve(params.api_key, path="backend.api_key"))
-        headers.setdefault("authorization", f"Bearer {hidden[-1]}")
+    headers = references.headers(params)
+    hidden = [value for name, value in headers.items() if value != params.headers[name]]
+    if (key := references.api_key(params)) is not None:
+        hidden.append(key)
+        headers.setdefault("authorization", f"Bearer {key}")
     return msgspec.structs.replace(endpoint, headers=headers), hidden
 
 

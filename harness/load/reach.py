@@ -43,7 +43,7 @@ _REMEDIES = {
     "host_unreachable": "Check backend.url and the network.",
     "tls_failed": "Check the certificate; for a private authority give backend.verify a CA bundle's path.",
     "timeout": "The server accepted the connection but did not answer in time.",
-    "http_400": "If it says no more: some servers refuse an x-request-id that is no UUID (backend.request_ids: uuid).",
+    "http_400": "If it says no more: does it know all of backend.body, and speak backend.api?",
     "context_exceeded": "Give the server a longer context, or ask for less (workload.input_tokens, turns).",
     "http_401": "Set backend.api_key to env:NAME or file:PATH with a valid key.",
     "http_403": "The key is known but not allowed to do this.",
@@ -51,6 +51,7 @@ _REMEDIES = {
     "not_json": "Is this the API's base URL? It usually ends in /v1.",
     "bad_http": "What answers there does not speak HTTP; is it https instead of http?",
 }
+_NO_UUID = " Some servers refuse an x-request-id that is no UUID: backend.request_ids: uuid."
 _WORDING = {
     "connection_refused": "connection refused",
     "host_unreachable": "host unreachable",
@@ -105,8 +106,9 @@ async def reach_over(wire: Wire, experiment: Experiment, params: BackendConfig, 
     replies = await _ask_until_answered(wire, backend, target, params, experiment.workload.exact_output)
     exchange, reply = replies[0]
     if exchange.error is not None:
-        raise _target_error(endpoint.url, exchange, hidden)
+        raise _target_error(endpoint.url, exchange, hidden, params)
     _describe(target, exchange, reply)
+    target.abilities["reasoning"] = _reasons([reply for exchange, reply in replies if exchange.error is None])
     await asyncio.sleep(_SETTLE_S)
     keeps = not isinstance(wire, HarnessWire) or len(wire.idle) >= len(replies)
     await identify(target, secret_endpoint, wire, backend, prepare=prepare)
@@ -130,6 +132,13 @@ def _describe(target: Target, exchange: Exchange, reply: Reply) -> None:
         "server_timings": reply.server is not None,
         "optional_fields": not target.strict,
     }
+
+
+def _reasons(replies: list[Reply]) -> bool | None:
+    """Whether answers have reasoning in a field of its own; None where they say nothing at all."""
+    if any(reply.reasoning for reply in replies):
+        return True
+    return False if any(reply.text for reply in replies) else None
 
 
 async def identify(target: Target, endpoint: Endpoint, wire: Wire, backend: Backend, *, prepare: bool) -> None:
@@ -243,7 +252,7 @@ async def _first_model(endpoint: Endpoint, wire: Wire, params: BackendConfig) ->
     return str(models[0]["id"])
 
 
-def _target_error(url: str, exchange: Exchange, hidden: list[str]) -> TargetError:
+def _target_error(url: str, exchange: Exchange, hidden: list[str], params: BackendConfig) -> TargetError:
     """One line for people, out of what went wrong."""
     name = exchange.error or ""
     said = secrets.redact(" ".join((exchange.detail or "").split())[:300], hidden)
@@ -259,7 +268,10 @@ def _target_error(url: str, exchange: Exchange, hidden: list[str]) -> TargetErro
     else:
         words = _in_words(name, said)
     verb = "use" if status else "reach"
-    return TargetError(f"cannot {verb} {url}: {words}", remedy=_REMEDIES.get(name, ""))
+    remedy = _REMEDIES.get(name, "")
+    if name == "http_400" and "request_ids" in type(params).model_fields:
+        remedy += _NO_UUID
+    return TargetError(f"cannot {verb} {url}: {words}", remedy=remedy)
 
 
 def _in_words(name: str, said: str) -> str:

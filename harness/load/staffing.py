@@ -9,7 +9,7 @@ from harness.load.fleet import Fleet, auto_workers
 
 
 def staff(load: LoadConfig, most: int | None, *, in_process: bool = False) -> Fleet:
-    """Workers that begin to start now; never more than `most`, the slots of a closed loop. One, where it holds the
+    """Workers that begin to start now; never more than `most`, which have something to do. One, where it holds the
     engine (`in_process`).
 
     Raises:

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import msgspec
 
+from harness import registry
+from harness.backends.protocol import Dialect
 from harness.config import BackendConfig, Experiment
 from harness.load.appointment import Appointment
 from harness.load.briefing import worker_specs
@@ -28,7 +30,10 @@ _PATIENCE_S = 10.0
 
 
 class Survey(msgspec.Struct, kw_only=True):
-    """What an endpoint is and can do. `abilities` True, False, or None where it could not be told."""
+    """What an endpoint is and can do. `abilities` True, False, or None where it could not be told.
+
+    `dialect` is openai, anthropic or responses; `api` the call that is made of it: chat, completions, messages, ...
+    """
 
     url: str
     model: str
@@ -59,6 +64,7 @@ def survey(experiment: Experiment, params: BackendConfig) -> Survey:
     else:
         pages, models = run(_pages(experiment, params, reached.target.model))
     target, calibration = reached.target, reached.calibration
+    dialect: Dialect = registry.load("harness.backends", params.kind)(params).dialect(target)
     measured = calibration.source == "server"
     return Survey(
         url=target.url,
@@ -66,7 +72,8 @@ def survey(experiment: Experiment, params: BackendConfig) -> Survey:
         models=models,
         engine=target.engine,
         engine_version=target.engine_version,
-        api=params.api,
+        dialect=dialect.name,
+        api=params.api if dialect.name == "openai" else dialect.path.strip("/"),
         simulated=target.simulated,
         tokens_per_word=calibration.b if measured else None,
         message_overhead_tokens=calibration.m if measured else None,

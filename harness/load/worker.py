@@ -99,7 +99,7 @@ class Worker:
         self._writer = RecordWriter(Path(spec.records_path))
         self._health = HealthMonitor(self._scheduler, lambda: getattr(self._wire, "kernel_clock", None))
         self._health.write_lag_s = lambda: self._writer.longest_write_s
-        self._limiter = Limiter(experiment.limits, spec.shards)
+        self._limiter = Limiter(experiment.limits, self._scheduler, spec.shard, spec.shards)
         self._ledger = Ledger(
             self._writer,
             worker=spec.shard,
@@ -162,7 +162,7 @@ class Worker:
 
     def _snapshot(self, *, exact: bool = False) -> Snapshot:
         self._player.count_live()
-        self._health.pool_waits = self._limiter.waits
+        self._health.limit_waits = self._limiter.waits
         tally = self._ledger.tally
         tally.health = self._health.read(exact=exact)
         tally.health.resends = getattr(self._wire, "resends", 0)
@@ -204,8 +204,6 @@ async def _main(out: int) -> None:
         return
     pipe = _Pipe(out)
     spec = msgspec.json.decode(line, type=WorkerSpec)
-    if spec.cpu is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {spec.cpu})
     try:
         hosted = await host_engine(spec)
         await Worker(hosted.spec if hosted else spec, pipe, hosted).run()

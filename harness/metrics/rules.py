@@ -76,10 +76,6 @@ def _behind(evidence: Evidence) -> float | None:
     return 1 - rates.achieved_sessions_per_s / rates.offered_sessions_per_s
 
 
-def _pool_waits(evidence: Evidence) -> float | None:
-    return None if evidence.terms.capped else evidence.worst("pool_waits")
-
-
 def _off_by(actual: str, planned: str) -> Callable[[Evidence], float | None]:
     def value(evidence: Evidence) -> float | None:
         ratio = _ratio(evidence, actual, planned)
@@ -163,14 +159,6 @@ RULES: tuple[Rule, ...] = (
         _constant(0.85),
         "a worker used {value} of a core: what it measures may be its own slowness",
         "more workers (load.workers), or a faster machine for the load generator",
-    ),
-    Rule(
-        "pool_wait",
-        _pool_waits,
-        _constant(0),
-        "{value} requests of one worker waited for a connection of ours",
-        "raise the limit on open files (ulimit -n), or use more workers",
-        tell=_whole,
     ),
     Rule(
         "steal",

@@ -55,6 +55,11 @@ def is_clear(done: subprocess.CompletedProcess[str], code: int, *words: str) -> 
         (CONFIG.replace("model: m", "api_key: sk-123456789"), ["api_key", "env:"]),
         (CONFIG.replace("model: m", "api_key: env:NO_SUCH_KEY"), ["NO_SUCH_KEY"]),
         (CONFIG.replace("{url}", "ftp://host/v1"), ["url"]),
+        (
+            CONFIG.replace('kind: openai, url: "{url}", model: m', "kind: groq, launch: x"),
+            ["backend.launch", "'x'", "a section"],
+        ),
+        (CONFIG.replace("kind: openai", "kind: anthropic, headers: [a]"), ["backend.headers", "a section"]),
         ("just text", []),
         ("{{", []),
         ("", []),

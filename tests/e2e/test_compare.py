@@ -17,7 +17,7 @@ workload: {kind: chat, turns: 1, output_tokens: 8, think: 0, system_tokens: 8, i
 load: {concurrency: 4, sessions: 80}
 gate: ["regress(ttft.p50) < 5%", "ttft.p50 < 1s"]
 """
-CLIENT = {"loop_lag", "send_lag", "worker_cpu", "steal", "gc_pause", "pool_wait", "coalesced", "achieved_rate"}
+CLIENT = {"loop_lag", "send_lag", "worker_cpu", "steal", "gc_pause", "coalesced", "achieved_rate"}
 
 Cli = Callable[..., CompletedProcess[str]]
 

@@ -53,7 +53,7 @@ def harness(*words: str | Path, cwd: Path, timeout: float = 60, env: dict[str, s
     )
 
 
-CLIENT = {"loop_lag", "send_lag", "worker_cpu", "steal", "gc_pause", "pool_wait", "coalesced", "achieved_rate"}
+CLIENT = {"loop_lag", "send_lag", "worker_cpu", "steal", "gc_pause", "coalesced", "achieved_rate"}
 
 
 def trusted(done: Any) -> dict[str, Any]:

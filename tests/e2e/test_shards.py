@@ -20,7 +20,7 @@ import yaml
 from harness.config.load import load
 from harness.plan import make_plan
 
-CLIENT = {"loop_lag", "send_lag", "worker_cpu", "steal", "gc_pause", "pool_wait", "coalesced", "achieved_rate"}
+CLIENT = {"loop_lag", "send_lag", "worker_cpu", "steal", "gc_pause", "coalesced", "achieved_rate"}
 HARNESS = [sys.executable, "-m", "harness"]
 
 

@@ -25,7 +25,7 @@ else:
     pytest.importorskip("ray", reason="Ray is not installed: make test-ray")
 
 # What a busy machine does to the client is no fault of what is tested here.
-CLIENT = {"loop_lag", "send_lag", "worker_cpu", "steal", "gc_pause", "pool_wait", "coalesced", "achieved_rate"}
+CLIENT = {"loop_lag", "send_lag", "worker_cpu", "steal", "gc_pause", "coalesced", "achieved_rate"}
 SESSIONS = 3000
 
 

@@ -60,8 +60,9 @@ def test_what_cannot_be_understood(shard: str | None, start: str | None, said: s
         appointment(shard, start)
 
 
-def plan(**load: Any) -> Plan:
-    return make_plan(Experiment.model_validate({"backend": {"url": "http://a/v1"}, "workload": {}, "load": load}))
+def plan(limits: dict[str, Any] | None = None, **load: Any) -> Plan:
+    asked = {"backend": {"url": "http://a/v1"}, "workload": {}, "load": load, "limits": limits or {}}
+    return make_plan(Experiment.model_validate(asked))
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,8 @@ def plan(**load: Any) -> Plan:
     [
         ({"rate": 5, "sessions": 3}, 4, "3 sessions cannot be divided among 4 shards"),
         ({"concurrency": 2, "sessions": 100}, 3, "2 slots .* cannot be divided among 3 shards"),
+        ({"rate": 5, "limits": {"max_in_flight": 3}}, 4, "limits: a cap of 3 cannot be divided among 4 shards"),
+        ({"rate": 5, "limits": {"requests_per_minute": 3.9}}, 4, "limits: a cap of 3 cannot be divided among 4 shards"),
     ],
 )
 def test_more_shards_than_there_is_to_do(load: dict[str, Any], of: int, said: str) -> None:
@@ -78,11 +81,35 @@ def test_more_shards_than_there_is_to_do(load: dict[str, Any], of: int, said: st
 
 def test_slots_are_divided_exactly() -> None:
     whole = plan(concurrency=11, sessions=100)
-    slots = [Appointment(shard=ShardOf(index, 4)).slots(whole) for index in range(4)]
+    slots = [Appointment(shard=ShardOf(index, 4)).most_workers(whole) for index in range(4)]
     assert slots == [3, 3, 3, 2]
     assert slots == [len(whole.shard(index, 4).slots()) for index in range(4)]
-    assert Appointment().slots(whole) == 11
-    assert Appointment(shard=ShardOf(1, 4)).slots(plan(rate=5)) is None
+    assert Appointment().most_workers(whole) == 11
+    assert Appointment(shard=ShardOf(1, 4)).most_workers(plan(rate=5)) is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "load", "most"),
+    [
+        ({"retry": 3}, {"rate": 5}, None),
+        ({"max_in_flight": 3}, {"rate": 5, "workers": 8}, 3),
+        ({"max_in_flight": 300}, {"rate": 5}, 1),
+        ({"max_in_flight": 300}, {"concurrency": 2, "workers": 8}, 2),
+        ({"max_in_flight": 300, "requests_per_minute": 4.5}, {"rate": 5, "workers": 8}, 4),
+        ({"requests_per_minute": 0.5}, {"rate": 5, "workers": 8}, 1),
+        ({"tokens_per_minute": 10_000}, {"rate": 5, "workers": 8}, 1),
+    ],
+)
+def test_never_more_workers_than_a_cap_has_room_for(
+    limits: dict[str, Any], load: dict[str, Any], most: int | None
+) -> None:
+    assert Appointment().most_workers(plan(limits, **load)) == most
+
+
+def test_a_shard_has_its_part_of_a_cap() -> None:
+    whole = plan({"max_in_flight": 7}, rate=5, workers=8)
+    shards = [Appointment(shard=ShardOf(index, 4)) for index in range(4)]
+    assert [shard.most_workers(whole) for shard in shards] == [2, 2, 2, 1]
 
 
 def test_a_shard_of_a_shard_is_a_shard() -> None:

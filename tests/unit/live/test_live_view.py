@@ -65,10 +65,10 @@ def test_snapshots_of_workers_add_up() -> None:
 
 
 def test_health_is_that_of_the_worst_worker() -> None:
-    calm = Health(loop_lag_p99_s=0.001, cpu_share=0.2, pool_waits=1, kernel_delay_p99_s=None)
-    busy = Health(loop_lag_p99_s=0.02, cpu_share=0.1, pool_waits=2, kernel_delay_p99_s=0.003)
+    calm = Health(loop_lag_p99_s=0.001, cpu_share=0.2, limit_waits=1, kernel_delay_p99_s=None)
+    busy = Health(loop_lag_p99_s=0.02, cpu_share=0.1, limit_waits=2, kernel_delay_p99_s=0.003)
     total = merge([snapshot(health=calm), snapshot(health=busy)]).health
-    assert (total.loop_lag_p99_s, total.cpu_share, total.pool_waits) == (0.02, 0.2, 3)
+    assert (total.loop_lag_p99_s, total.cpu_share, total.limit_waits) == (0.02, 0.2, 3)
     assert total.kernel_delay_p99_s == 0.003
 
 

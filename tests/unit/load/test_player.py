@@ -148,7 +148,7 @@ class Play:
         writer = RecordWriter(self._path)
         self.ledger = Ledger(writer, worker=self.shard[0], run_id="r")
         self.health = HealthMonitor(scheduler)
-        self.limiter = Limiter(self.plan.experiment.limits, self.shard[1])
+        self.limiter = Limiter(self.plan.experiment.limits, scheduler, *self.shard)
         self.player = Player(
             self.plan.shard(*self.shard),
             wire=self.wire,
@@ -530,17 +530,8 @@ def test_no_more_requests_in_flight_than_allowed(tmp_path: Path) -> None:
     assert not play.limiter.waited
 
 
-def virtual_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
-    from asyncio_throttle import throttler
-
-    monkeypatch.setattr(throttler.time, "monotonic", lambda: asyncio.get_running_loop().time())
-
-
 @pytest.mark.parametrize(("a_minute", "each"), [(60, 6), (120, 12), (6, 1)])
-def test_no_more_tokens_a_minute_than_allowed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, a_minute: int, each: int
-) -> None:
-    virtual_throttle(monkeypatch)
+def test_no_more_tokens_a_minute_than_allowed(tmp_path: Path, a_minute: int, each: int) -> None:
     node = ask("only", input_tokens=6)  # and 4 of the answer
     load = {"rate": "10/s", "arrivals": "constant", "sessions": 4 if each == 1 else 25}
     play = Play(tmp_path, node, load=load, limits={"tokens_per_minute": a_minute})
@@ -553,8 +544,7 @@ def test_no_more_tokens_a_minute_than_allowed(
     assert play.limiter.waits == len(at) - (0 if each == 1 else each)
 
 
-def test_tokens_and_requests_a_minute_hold_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    virtual_throttle(monkeypatch)
+def test_tokens_and_requests_a_minute_hold_both(tmp_path: Path) -> None:
     load = {"rate": "10/s", "arrivals": "constant", "sessions": 9}
     for limits in (
         {"tokens_per_minute": 1000, "requests_per_minute": 3},
@@ -570,8 +560,7 @@ def test_each_shard_has_its_share_of_the_limit(tmp_path: Path) -> None:
     assert play.wire.most == 2
 
 
-def test_no_more_requests_a_minute_than_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    virtual_throttle(monkeypatch)
+def test_no_more_requests_a_minute_than_allowed(tmp_path: Path) -> None:
     play = Play(
         tmp_path,
         *ONE,
@@ -589,6 +578,20 @@ def test_stop_drops_what_waits_for_a_limit(tmp_path: Path, limits: dict[str, Any
     play = Play(tmp_path, *ONE, load=load, limits=limits, delay=lambda _: 5.0, script=drain(1.0, True))
     assert len(play.records) == len(play.wire.sent) == 1
     assert play.tally.live_sessions == 0
+
+
+def test_no_event_came_before_its_request_was_sent(tmp_path: Path) -> None:
+    """The wall clock was stepped back under the kernel's stamps."""
+
+    class Early(FakeWire):
+        def _end(self, exchange: Exchange) -> None:
+            exchange.body_stamps = [exchange.sent_ns - 5 * MS for _ in exchange.body_stamps]
+            super()._end(exchange)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "FakeWire", Early)
+        [record] = Play(tmp_path, *ONE, load={"concurrency": 1, "sessions": 1}).records
+    assert record.chunk_us == [0]
 
 
 def test_exact_output_that_falls_short(tmp_path: Path) -> None:

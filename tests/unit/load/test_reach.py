@@ -131,6 +131,31 @@ def test_a_server_that_refuses_what_only_the_load_will_ask(serve: Any) -> None:
     assert reach(exact, asked.backend).target.strict is True
 
 
+def test_options_of_streams_in_the_body_do_not_spoil_the_probes(serve: Any, wire: str) -> None:
+    def strict(path: str, asked: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
+        if "stream_options" in asked and not asked.get("stream"):
+            return b"400 Bad Request", b"application/json", b'{"error":"stream_options without stream"}'
+        return engine(path, asked)
+
+    found = reached(serve(serving(strict)).url, wire, body={"stream_options": {"include_usage": True}})
+    assert found.target.strict is False and found.calibration.source == "server"
+
+
+@pytest.mark.parametrize(("kind", "told"), [("openai", True), ("vllm", False)])
+def test_only_what_the_kind_knows_is_advised(serve: Any, kind: str, told: bool) -> None:
+    error = refused(serve(serving(always(b"400 Bad Request", b"no"))).url, kind=kind)
+    assert "backend.body" in error.remedy and ("backend.request_ids" in error.remedy) is told
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content", None])
+def test_whether_it_reasons(serve: Any, field: str | None) -> None:
+    def reasons(path: str, asked: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
+        status, kind, body = engine(path, asked)
+        return status, kind, body if field is None else body.replace(b'"content": "Hi"', b'"%b": "Hm"' % field.encode())
+
+    assert reached(serve(serving(reasons)).url).target.abilities["reasoning"] is (field is not None)
+
+
 def test_a_passing_failure_is_asked_again(serve: Any) -> None:
     left = iter([b"503 Busy"] * 3)
 
@@ -296,11 +321,42 @@ def test_survey(serve: Any) -> None:
     asked = experiment(serve(serving(engine)).url)
     found = survey(asked, asked.backend)
     assert found.models == ["first", "second"]
+    assert (found.dialect, found.api, found.abilities["reasoning"]) == ("openai", "chat", False)
     assert (found.tokens_per_word, found.message_overhead_tokens) == pytest.approx((2, 5))
     assert found.prompt_overhead_tokens == pytest.approx(3)
     assert found.pages["/tokenize"] == 200 and found.pages["/metrics"] == 404
     expected = {"keep_alive": True, "tokenize": True, "metrics": False, "health": False, "prefix_cache_reset": False}
     assert expected.items() <= found.abilities.items()
+
+
+def claude(thinks: bool) -> Answer:
+    """A server of the Messages API."""
+    kinds = {True: ("thinking", "thinking"), False: ("text", "text")}
+
+    def answer(path: str, asked: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
+        if not path.endswith("/messages"):
+            return b"404 Not Found", b"text/plain", b"no"
+        kind, field = kinds[thinks]
+        usage = {"input_tokens": 9, "output_tokens": 1}
+        if not asked.get("stream"):
+            body = {"content": [{"type": kind, field: "Hm"}], "stop_reason": "max_tokens", "usage": usage}
+            return OK, b"application/json", json.dumps(body).encode()
+        events: list[dict[str, Any]] = [
+            {"type": "message_start", "message": {"usage": usage}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": f"{kind}_delta", field: "Hm"}},
+            {"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": {"output_tokens": 1}},
+            {"type": "message_stop"},
+        ]
+        return OK, b"text/event-stream", b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events)
+
+    return answer
+
+
+@pytest.mark.parametrize("thinks", [True, False])
+def test_survey_tells_the_dialect_and_whether_it_thinks(serve: Any, thinks: bool) -> None:
+    asked = experiment(serve(serving(claude(thinks))).url, kind="anthropic")
+    found = survey(asked, asked.backend)
+    assert (found.dialect, found.api, found.abilities["reasoning"]) == ("anthropic", "messages", thinks)
 
 
 def test_survey_of_a_server_with_nothing_but_chat(serve: Any) -> None:

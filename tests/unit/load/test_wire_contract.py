@@ -55,6 +55,20 @@ def test_a_streamed_answer(client: Any, serve: Any, answers: Any) -> None:
     assert exchange.bytes_in >= len(BODY) and exchange.bytes_out >= 2
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_bytes_are_those_of_heads_and_bodies(client: Any, serve: Any, answers: Any, named: bool) -> None:
+    answer = answers.plain(BODY, b"Content-Type: text/event-stream", b"X-Many: a", b"X-Many: bc")
+    server = serve(answers.always(answer))
+    exchange = client.ask_once(server.url, request_ids=named, headers={"Authorization": "Bearer k"})
+    assert exchange.error is None
+    assert (exchange.bytes_out, exchange.bytes_in) == (len(server.requests[0]), len(answer))
+
+
+def test_chunks_have_bytes_of_their_own(own: Any, serve: Any, answers: Any) -> None:
+    answer = answers.chunked(*EVENTS)
+    assert own.ask_once(serve(answers.always(answer)).url).bytes_in == len(answer)
+
+
 CLOSED = b"HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + BODY
 PACKED = gzip.compress(BODY)
 SHAPES = {

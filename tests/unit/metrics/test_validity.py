@@ -101,12 +101,6 @@ def test_send_lag_is_held_against_ttft_where_that_is_slow() -> None:
     assert "send_lag" not in severities(analysis_of(slow, manifest(Health(send_lag_p99_s=0.05))))
 
 
-def test_waiting_in_our_own_pool_is_an_error_unless_a_cap_was_asked_for() -> None:
-    told = manifest(Health(pool_waits=1))
-    assert severities(analysis_of(calls(), told))["pool_wait"] == "error"
-    assert "pool_wait" not in severities(analysis_of(calls(), told, capped=True))
-
-
 def test_gc_pauses_make_suspect() -> None:
     analysis = analysis_of(calls(), manifest(Health(gc_pause_max_s=0.021)))
     assert severities(analysis) == {"gc_pause": "warning"}

@@ -7,13 +7,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from harness import __version__, registry
+from harness import registry
 from harness.backends.protocol import Launches
 from harness.clock import now_ns
 from harness.config import BackendConfig, Experiment
@@ -30,6 +27,7 @@ from harness.load.appointment import Appointment
 from harness.load.briefing import worker_specs
 from harness.load.fleet import Fleet
 from harness.load.host import last_words_of
+from harness.load.logbook import Logbook
 from harness.load.opening import with_secrets
 from harness.load.reach import reach
 from harness.load.reached import Reached
@@ -43,8 +41,8 @@ from harness.plan import Plan, make_plan
 from harness.plan.reuse import planned_reuse
 from harness.records import calibration
 from harness.records.folder import RunFolder, write_whole
-from harness.records.machine import StealMeter, machine, packages
-from harness.records.manifest import Manifest, WorkerReport
+from harness.records.machine import StealMeter
+from harness.records.manifest import WorkerReport
 from harness.records.phases import rewrite_phases
 from harness.records.snapshot import Snapshot
 from harness.report.outputs import Outputs
@@ -91,41 +89,48 @@ def run(
         UsageError: something is wrong with what was asked; nothing was sent.
         TargetError: the target cannot be reached or used; nothing is left behind.
     """
-    parse_all([*experiment.slo, *experiment.gate])  # a typing error costs no run
+    check(experiment)
     plan = make_plan(experiment)
     appointment = appointment or Appointment()
     appointment.check(plan)
     with _new_folder(out, experiment.name) as folder, _launched(experiment, folder) as (params, engine):
+        logbook = Logbook(folder, plan)
         most, in_process = appointment.most_workers(plan), params.url is None
         with staff(experiment.load, most, in_process=in_process) as fleet:  # they import while we reach the target
             reached = reach(experiment, params, prepare=True)
             if engine is not None:
                 reached.target.pid, fleet.watch = engine.pid, engine.ended
-            manifest = _manifest(folder, plan, reached)
-            appointment.note(manifest, plan)
             write_whole(folder.experiment, resolved(experiment).encode())
-            folder.write_manifest(manifest)
+            logbook.open(reached, appointment)
             specs = worker_specs(folder, plan, params, reached, fleet.size, appointment)
             loaded = fleet.brief(specs)
             if loaded is not None:
-                reached = _note_loaded(loaded, fleet, folder, manifest)
+                reached = _watched(loaded, fleet, folder)
+                logbook.loaded(reached)
             steal = StealMeter()
             goal = _goal(plan, reached, appointment, workers=fleet.size)
             if serving is not None:
                 serving.describe(folder.id, goal)
             with _telemetry(experiment, params, reached, folder) as telemetry:
                 at_ns, early = appointment.start_ns(), early_end(folder, shard=appointment.shard is not None)
-                reports = _play(fleet, plan, goal, telemetry, serving, early, quiet=quiet, at_ns=at_ns)
-            stolen = steal.share()
-            manifest.machine |= fleet.facts()
+                reports = _play(fleet, plan, goal, telemetry, serving, early, logbook, quiet=quiet, at_ns=at_ns)
+            stolen, facts = steal.share(), fleet.facts()
         if fleet.engine_ended is not None:
             _mourn(fleet.engine_ended, reports)
-        manifest.clock["t0_monotonic_ns"] = fleet.t0_ns
-        _close(folder, manifest, plan, reports, stolen)
-        if experiment.load.solo and not (manifest.interrupted or fleet.engine_ended or appointment.shard):
+        logbook.close(reports, facts, t0_ns=fleet.t0_ns, stolen=stolen)
+        if experiment.load.solo and not (logbook.manifest.interrupted or fleet.engine_ended or appointment.shard):
             sample = solo_sample(evaluate(folder), experiment.load.solo)
             replay_alone(folder, specs[0], sample, limit_s=experiment.load.solo_for, watch=fleet.watch, quiet=quiet)
     return finish(folder, outputs, planned_reuse(plan))
+
+
+def check(experiment: Experiment) -> None:
+    """Whether all that an experiment is to be judged by can be understood: a typing error costs no run.
+
+    Raises:
+        ExpressionError: one of its `slo` or `gate` is wrong.
+    """
+    parse_all([*experiment.slo, *experiment.gate])
 
 
 def finish(folder: RunFolder, outputs: Outputs | None = None, planned: Planned | None = None) -> Outcome:
@@ -187,38 +192,10 @@ def _launched(experiment: Experiment, folder: RunFolder) -> Iterator[tuple[Backe
         yield params, backend if isinstance(backend, Launches) else None
 
 
-def _manifest(folder: RunFolder, plan: Plan, reached: Reached) -> Manifest:
-    experiment = plan.experiment
-    ours = experiment.load.on == "local" and reached.endpoint.url != IN_PROCESS  # this machine's wire makes the load
-    return Manifest(
-        run_id=folder.id,
-        name=experiment.name,
-        seed=experiment.seed,
-        started_at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        planned_sessions=plan.sessions,
-        warmup_sessions=plan.warmup_sessions,
-        harness_version=__version__,
-        machine=machine(),
-        packages=packages(),
-        target=msgspec.to_builtins(reached.target),
-        settings={"keeps_connections": reached.keeps_connections},
-        calibration=calibration.read() if ours else None,
-        text_calibration=msgspec.to_builtins(reached.calibration),
-        clock={
-            "kernel_stamps": experiment.load.kernel_stamps
-            and experiment.load.wire == "harness"
-            and reached.endpoint.url != IN_PROCESS
-        },
-    )
-
-
-def _note_loaded(reached: Reached, fleet: Fleet, folder: RunFolder, manifest: Manifest) -> Reached:
-    """The worker has loaded an engine of its own and reached it: the manifest can tell now."""
+def _watched(reached: Reached, fleet: Fleet, folder: RunFolder) -> Reached:
+    """The engine that a worker has loaded and reached: from now on its end is noticed."""
     reached.target.pid = fleet.pids[0]
     fleet.watch = lambda: last_words_of(fleet.lost(), reached.target.engine, folder.path)
-    manifest.target = msgspec.to_builtins(reached.target)
-    manifest.text_calibration = msgspec.to_builtins(reached.calibration)
-    folder.write_manifest(manifest)
     return reached
 
 
@@ -242,6 +219,7 @@ def _play(
     telemetry: Telemetry,
     serving: Serving | None,
     early: EarlyEnd,
+    logbook: Logbook,
     *,
     quiet: bool,
     at_ns: int | None,
@@ -253,6 +231,7 @@ def _play(
 
         def tick(snapshots: list[Snapshot], t_ns: int) -> None:
             telemetry.start(fleet.t0_ns)
+            logbook.look(t_ns)
             view.update(snapshots, t_ns, telemetry.latest())
             if serving is not None:
                 serving.update(snapshots)
@@ -290,15 +269,3 @@ def _goal(plan: Plan, reached: Reached, appointment: Appointment, *, workers: in
         ceiling=ceiling * workers if ceiling else None,
         simulated=target.simulated,
     )
-
-
-def _close(
-    folder: RunFolder, manifest: Manifest, plan: Plan, reports: list[WorkerReport], stolen: float | None
-) -> None:
-    """Complete the manifest with what was found out while the load ran."""
-    manifest.workers = reports
-    manifest.interrupted = any(report.interrupted for report in reports)
-    manifest.ended_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    manifest.plan_sha256 = plan.sha256
-    manifest.machine["steal_share"] = stolen
-    folder.write_manifest(manifest)

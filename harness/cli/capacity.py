@@ -38,13 +38,11 @@ def capacity(
     """
     from harness.cli.told import tell
     from harness.config.load import load
-    from harness.judge.expression import parse_all
     from harness.study.capacity import capacity as find
     from harness.study.stored import keep, renderers
 
     experiment = load(config, override or (), seed=seed).experiment
     if slo:
-        parse_all(slo)
         experiment = experiment.model_copy(update={"slo": list(slo)})
     found = find(
         experiment,

@@ -61,6 +61,8 @@ def gate(
     expressions = parse_all(expr or [*analysis.terms.slo, *analysis.terms.gate])
     if baseline_reference is not None and baseline is None:
         raise UsageError("--baseline-reference belongs to a --baseline", remedy="add --baseline RUN")
+    if baseline is None and expr and any(expression.regress for expression in expressions):
+        raise UsageError("regress(...) needs a baseline to be held against", remedy="add --baseline RUN")
     other = None if baseline is None else _with_reference(open_subject(_place(baseline)), baseline_reference)
     report = judge(subject, analysis, expressions, other)
     if update_baseline is not None:

@@ -29,8 +29,11 @@ def plan(
     from harness.config.load import load
     from harness.plan import make_plan
     from harness.plan.explain import explain
+    from harness.run import check
 
-    told = explain(make_plan(load(config, override or (), seed=seed, resolve_secrets=False).experiment))
+    experiment = load(config, override or (), seed=seed, resolve_secrets=False).experiment
+    check(experiment)
+    told = explain(make_plan(experiment))
     if json:
         import msgspec
 
@@ -66,7 +69,7 @@ def _lines(told: Explanation) -> Iterator[tuple[str, str]]:
             yield "" if place else "kinds", f"{kind.kind}: {parts}"
     yield "load", told.load
     yield "stops after", told.stop
-    yield "sessions", "as many as the time allows" if told.sessions is None else format_number(told.sessions, 9)
+    yield "sessions", _sessions(told)
     requests = each(told.requests_per_session)
     yield "requests", requests if told.requests is None else f"{format_number(told.requests, 9)} · {requests}"
     yield "input tokens", tokens(told.input_tokens, told.input_tokens_per_session)
@@ -84,6 +87,14 @@ def _lines(told: Explanation) -> Iterator[tuple[str, str]]:
     if cost := _cost(told):
         yield "cost", cost
     yield "plan", told.plan_sha256
+
+
+def _sessions(told: Explanation) -> str:
+    from harness.units import format_number
+
+    if told.counted is not None:
+        return f"{format_number(told.counted, 9)}, and as many before as the time of the warm-up allows"
+    return "as many as the time allows" if told.sessions is None else format_number(told.sessions, 9)
 
 
 def _cost(told: Explanation) -> str:

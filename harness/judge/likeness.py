@@ -7,22 +7,9 @@ from typing import Any
 
 import msgspec
 
+from harness.asked import PLANNED_LOAD
 from harness.judge.subject import Subject
 
-# What decides who asks what and when; how a load is sent and measured is no part of it.
-_PLANNED = (
-    "concurrency",
-    "rate",
-    "arrivals",
-    "cv",
-    "trace",
-    "time_scale",
-    "ramp",
-    "warmup",
-    "sessions",
-    "duration",
-    "max_duration",
-)
 _OWN = ("name", "seed", "sweep", "slo", "gate")  # of the experiment: these change no measurement
 _MACHINE = ("processor", "cores", "memory_bytes", "system", "python")
 _ENGINE = ("engine", "engine_version", "model", "backend")
@@ -97,7 +84,7 @@ def between_configs(base: Mapping[str, Any], other: Mapping[str, Any]) -> list[D
 
 def _load_of(config: Mapping[str, Any]) -> dict[str, Any]:
     load = config.get("load") or {}
-    return {"workload": config.get("workload"), "load": {key: load[key] for key in _PLANNED if key in load}}
+    return {"workload": config.get("workload"), "load": {key: load[key] for key in PLANNED_LOAD if key in load}}
 
 
 def _shown(config: Mapping[str, Any]) -> dict[str, Any]:

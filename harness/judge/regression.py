@@ -106,7 +106,8 @@ def against(
 ) -> Judged:
     """One `regress(...)` against a baseline.
 
-    Pass if the upper bound of the change keeps the limit, fail if the lower bound breaks it, else inconclusive.
+    Pass if the upper bound of the change keeps the limit, fail if the lower bound breaks it, else inconclusive; so is
+    whatever is held against an invalid run.
     """
     judged = Judged(expr=expression.text, verdict="inconclusive", limit=expression.limit)
     if baseline is None:
@@ -118,6 +119,9 @@ def against(
     if mismatch:
         words = "; ".join(difference.told() for difference in mismatch[:3])
         return msgspec.structs.replace(judged, reason=f"the baseline does not fit: {words}")
+    if baseline.summary.validity.verdict == "invalid":
+        reason = "the baseline is an invalid run: what it says counts for nothing"
+        return msgspec.structs.replace(judged, reason=reason)
     over, under = [mine], [theirs]
     if subject.reference is not None and baseline.reference is not None:
         over.append(baseline.reference.estimate(wanted))

@@ -32,11 +32,11 @@ class Prepared:
 
 
 class Calls(NamedTuple):
-    """What a feed calls: `render` makes the session of an index that arrives at an offset, `start` starts it at an
-    instant, `idle` is told when no further session will come."""
+    """What a feed calls: `render` makes the session of an index that arrives at an offset, `start` starts it:
+    it arrives at one instant and can be sent from another on; `idle` is told when no further session will come."""
 
     render: Callable[[int, int], Prepared]
-    start: Callable[[Prepared, int], None]
+    start: Callable[[Prepared, int, int], None]
     idle: Callable[[], None]
 
 
@@ -45,7 +45,7 @@ class Feed:
 
     Attributes:
         t0_ns: the start of load on the monotonic clock; set before `begin`.
-        full_ns, dry_ns: when the load was full, and when its first slot ran dry or its arrivals ended.
+        full_ns, dry_ns: when the load was full, by the plan, and when its first slot ran dry or its arrivals ended.
     """
 
     def __init__(self, shard: Shard, scheduler: Scheduler, calls: Calls) -> None:
@@ -80,7 +80,7 @@ class Feed:
         """Provisional: the summary decides, when it knows all workers."""
         if self.dry_ns is not None:
             return "drain"
-        warm = self.full_ns is not None and t_ns >= self.full_ns + self._shard.plan.warmup_ns
+        warm = self.full_ns is not None and t_ns >= max(self.full_ns, self._shard.plan.warm_ns)
         return "measure" if warm else "warmup"
 
     def stop(self) -> None:
@@ -97,11 +97,17 @@ class Feed:
 
 
 class ClosedFeed(Feed):
-    """Closed load: a slot's next session starts the moment its last one has ended."""
+    """Closed load: a slot's next session starts the moment its last one has ended.
+
+    A slot's first session arrives at the slot's planned instant, however late it is sent: many slots that start at
+    one instant are sent one after the other, and that wait is the user's too. It is no lateness of ours against the
+    plan, so a slot can send from the moment it could start.
+    """
 
     def __init__(self, shard: Shard, scheduler: Scheduler, calls: Calls) -> None:
         super().__init__(shard, scheduler, calls)
         self._indices: Iterator[int] = shard.indices()
+        self._counted_left = shard.counted
         self._slots_to_start = 0
         self._spare = max(8, min(_MOST_SPARE, len(shard.slots())))
 
@@ -116,8 +122,8 @@ class ClosedFeed(Feed):
         starts = self._shard.slots()
         self._slots_to_start = len(starts)
         if not starts:
-            self.full_ns = 0
-        self._timers = [self._scheduler.at(self.t0_ns + start, self._start_slot) for start in starts]
+            self.full_ns = self._shard.plan.full_ns
+        self._timers = [self._scheduler.at(self.t0_ns + start, self._start_slot, start) for start in starts]
         self._idle()
 
     @property
@@ -130,17 +136,19 @@ class ClosedFeed(Feed):
 
     def session_over(self, end_ns: int) -> None:
         if not self._stopped:
-            self._next(end_ns)
+            self._next(end_ns, end_ns)
 
-    def _start_slot(self) -> None:
+    def _start_slot(self, offset_ns: int) -> None:
         self._slots_to_start -= 1
         if not self._slots_to_start:
-            self.full_ns = self._scheduler.now() - self.t0_ns
-        self._next(self._scheduler.now())
+            self.full_ns = self._shard.plan.full_ns
+        self._next(self.t0_ns + offset_ns, self._scheduler.now())
 
-    def _next(self, arrival_ns: int) -> None:
-        limit = self._shard.plan.start_limit_ns
-        if limit is not None and arrival_ns - self.t0_ns >= limit:
+    def _next(self, arrival_ns: int, able_ns: int) -> None:
+        """The next session of a slot: it arrives, and from `able_ns` on it can be sent."""
+        offset_ns = arrival_ns - self.t0_ns
+        counted = self._counted_left is not None and offset_ns >= self._shard.plan.warm_ns
+        if self._over(offset_ns) or (counted and not self._counted_left):
             self._exhausted = True
             self._prepared.clear()
         if not self._prepared:
@@ -149,9 +157,15 @@ class ClosedFeed(Feed):
             self._run_dry(arrival_ns)
             self._idle()
             return
-        self._start(self._prepared.popleft(), arrival_ns)
+        if counted and self._counted_left:
+            self._counted_left -= 1
+        self._start(self._prepared.popleft(), arrival_ns, able_ns)
         if not self._exhausted and len(self._prepared) < self._spare:
             self._scheduler.chore(self._prepare_one)
+
+    def _over(self, offset_ns: int) -> bool:
+        limit = self._shard.plan.start_limit_ns
+        return limit is not None and offset_ns >= limit
 
     def _prepare_one(self) -> bool:
         """Chore: render one more session ahead of the slot that will ask for it."""
@@ -186,7 +200,8 @@ class OpenFeed(Feed):
         while True:
             while self._prepared and self._prepared[0].arrival_ns <= now:
                 prepared = self._prepared.popleft()
-                self._start(prepared, self.t0_ns + prepared.arrival_ns)
+                at = self.t0_ns + prepared.arrival_ns
+                self._start(prepared, at, at)
             if self._prepared or self._exhausted:
                 break
             self._render_ahead(now, most=1)

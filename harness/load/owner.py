@@ -10,12 +10,13 @@ from harness.load.walk import Walk
 class Owner:
     """One request of a session, whatever number of exchanges it takes."""
 
-    __slots__ = ("attempt", "before", "index", "intended_ns", "over", "reading", "walk")
+    __slots__ = ("able_ns", "attempt", "before", "index", "intended_ns", "over", "reading", "walk")
 
     def __init__(self, walk: Walk, index: int) -> None:
         self.walk = walk
         self.index = index
         self.intended_ns = 0
+        self.able_ns = 0  # from when on it can be sent, where that is later: a slot starts after those before it
         self.over = False  # its end has been counted
         self.reading: Reading | None = None
         self.attempt = 1  # how many were sent

@@ -119,13 +119,15 @@ class Player:
         walk = Walk(self._plan.session(index), warmup=index < self._plan.warmup_sessions)
         return Prepared(walk, [self._render(walk, root) for root in walk.roots()], arrival_ns)
 
-    def _start(self, prepared: Prepared, arrival_ns: int) -> None:
+    def _start(self, prepared: Prepared, arrival_ns: int, able_ns: int) -> None:
+        """A session arrives; from `able_ns` on it can be sent, and what comes after that is our own lateness."""
         walk = prepared.walk
         walk.arrival_ns = arrival_ns
         self._live_sessions += 1
         self._ledger.tally.sessions_started += 1
         walk.outstanding = len(prepared.exchanges)
         for exchange in prepared.exchanges:
+            exchange.owner.able_ns = able_ns
             self._send(exchange, arrival_ns)
 
     def _node_over(self, walk: Walk, end_ns: int) -> None:
@@ -187,7 +189,7 @@ class Player:
             return
         self._ledger.tally.requests_sent += 1
         if exchange not in self._limiter.waited:
-            self._health.sent(exchange.sent_ns - exchange.owner.intended_ns)
+            self._health.sent(exchange.sent_ns - max(exchange.owner.intended_ns, exchange.owner.able_ns))
 
     def _drop(self, exchange: Exchange, *, cancelled: bool = False) -> None:
         """A request that was due, but is not sent any more. If it was sent before, the answer to that stands."""

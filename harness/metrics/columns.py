@@ -53,8 +53,8 @@ class Columns:
         self._known: dict[str, dict[str, int]] = {name: {} for name in (*_NAMED, "error")}
         self._small = {name: array("b") for name in ("status", "source", "kernel", "tokens_known")}
         self._chunk_count = array("q")
-        self._chunk_us = array("I")
-        self._chunk_tokens = array("H")
+        self._chunk_us = array("q")  # an answer may take hours, and the clock of an old file may run backwards
+        self._chunk_tokens = array("i")  # an answer that is not streamed is one event
         self._ids = array("q")  # of all rows, hashed: a million strings would take 200 MB
         self._edges = (array("i"), array("q"))  # a row, and the hashed id of one that it waited for
 
@@ -95,7 +95,7 @@ class Columns:
             if exact and tokens is not None:
                 self._chunk_tokens.extend(tokens)
             else:
-                self._chunk_tokens.frombytes(bytes(2 * len(record.chunk_us)))
+                self._chunk_tokens.frombytes(bytes(self._chunk_tokens.itemsize * len(record.chunk_us)))
 
     def _note_edges(self, records: list[Record]) -> None:
         """Dependencies, by hashed ids: a parent may stand in a file that is not read yet."""
@@ -122,8 +122,8 @@ class Columns:
             "kernel": _view(self._small["kernel"], np.bool_),
             "tokens_known": _view(self._small["tokens_known"], np.bool_),
             "chunk_from": chunk_from,
-            "chunk_us": _view(self._chunk_us, np.uint32),
-            "chunk_tokens": _view(self._chunk_tokens, np.uint16),
+            "chunk_us": _view(self._chunk_us, np.int64),
+            "chunk_tokens": _view(self._chunk_tokens, np.int32),
             "child": child,
             "parent": parent,
         }

@@ -76,7 +76,7 @@ def itl(table: RecordTable, rows: Bools) -> NDArray[np.float32]:
     gaps, whens = [np.empty(0, dtype=np.float32)], [np.empty(0, dtype=np.int64)]
     for events in table.events():
         kept = rows[events.row] & ~(table.tokens_known[events.row] & (events.tokens == 0))
-        row, us = events.row[kept], events.us[kept].astype(np.int64)
+        row, us = events.row[kept], events.us[kept]
         same = row[1:] == row[:-1]
         gap = np.maximum(np.diff(us)[same], 0)
         tokens = np.maximum(events.tokens[kept][1:][same], 1)
@@ -137,4 +137,4 @@ def _gaps(table: RecordTable) -> Iterator[tuple[NDArray[np.int64], Codes, NDArra
         if same.any():
             of = events.row[1:][same]
             first = np.flatnonzero(np.append(True, of[1:] != of[:-1]))
-            yield np.maximum(np.diff(events.us.astype(np.int64))[same], 0), of[first], first
+            yield np.maximum(np.diff(events.us)[same], 0), of[first], first

@@ -1,7 +1,7 @@
 """The records of a run as numpy columns: one row a record, in reading order.
 
-A million records take a few hundred MB. Unknown integers are `UNKNOWN`, never 0; `seconds` and `counts` turn
-them into NaN. Columns (int64 unless told otherwise):
+A million records of 16 tokens each take 1.16 GB at the peak of being summarised. Unknown integers are `UNKNOWN`,
+never 0; `seconds` and `counts` turn them into NaN. Columns (int64 unless told otherwise):
 
     session, node, kind, agent      codes into `names["session"]`, `names["node"]`, ... (int32)
     intended_ns, end_ns, gap_ns     always known, on the run's axis
@@ -16,8 +16,8 @@ them into NaN. Columns (int64 unless told otherwise):
     prefill_us, decode_us           the server's own time in either, where an answer tells it; may be UNKNOWN
     session_requests                what the plan gives the session; may be UNKNOWN
     chunk_from                      n + 1 offsets: the events of row i are chunk_from[i]:chunk_from[i + 1]
-    chunk_us                        us from `sent_ns` of every event that carried output (uint32)
-    chunk_tokens                    its tokens (uint16); 0 in rows where `tokens_known` (bool) is False
+    chunk_us                        us from `sent_ns` of every event that carried output
+    chunk_tokens                    its tokens (int32); 0 in rows where `tokens_known` (bool) is False
     child, parent                   one dependency each: row `child` waited for row `parent`; sorted by child (int32)
 """
 
@@ -69,8 +69,8 @@ class Events(NamedTuple):
     first: int
     last: int
     row: Codes
-    us: NDArray[np.uint32]
-    tokens: NDArray[np.uint16]
+    us: Ints
+    tokens: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +114,8 @@ class RecordTable:
     planned_output: Ints
     session_requests: Ints
     chunk_from: Ints
-    chunk_us: NDArray[np.uint32]
-    chunk_tokens: NDArray[np.uint16]
+    chunk_us: Ints
+    chunk_tokens: NDArray[np.int32]
     child: Codes
     parent: Codes
     damage: Damage

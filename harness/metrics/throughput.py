@@ -8,18 +8,24 @@ from harness.metrics.goodput import Good
 from harness.metrics.intervals import rate_bounds
 from harness.metrics.sessions import SessionTable
 from harness.metrics.summary import Rates
-from harness.metrics.table import OK, UNKNOWN, Bools, Floats, Ints, RecordTable, counts
-from harness.metrics.window import Window
+from harness.metrics.table import FAILED, OK, UNKNOWN, Bools, Floats, Ints, RecordTable, counts
+from harness.metrics.window import MEASURE, Window
 
 
 def rates(
     table: RecordTable, sessions: SessionTable, window: Window, good: Good | None, *, closed: bool, seed: int
 ) -> tuple[Rates, dict[str, tuple[float, float]]]:
-    """The rates, and 95 % intervals of those that have one (block bootstrap over sessions)."""
+    """The rates, and 95 % intervals of those that have one (block bootstrap over sessions).
+
+    A rate is None where nothing of it fell into the window, though what began there brought some out later: that the
+    window is too short to tell is no rate of 0.
+    """
     length = window.seconds
     if length <= 0:
         return Rates(), {}
     shares = _shares(table, sessions, window, good)
+    for name in _unknown(shares, table, sessions, window):
+        del shares[name]
     told = {name: float(share.sum()) / length for name, share in shares.items()}
     live = _live(sessions, window)
     order = np.argsort(sessions.arrival_ns, kind="stable")
@@ -28,8 +34,8 @@ def rates(
     # holds the number of arrivals, so each stands for the same part of the window.
     weight = live[order] if closed else np.ones(len(order))
     weight = weight * (length / weight.sum()) if len(order) else weight
-    columns = np.column_stack([share[order] for share in shares.values()])
-    bounds = dict(zip(shares, rate_bounds(columns, weight, seed), strict=True))
+    columns = np.column_stack([*(share[order] for share in shares.values()), np.empty((len(order), 0))])
+    bounds = dict(zip(shares, rate_bounds(columns, weight, seed), strict=True)) if shares else {}
     intervals = {_NAMES[name]: _scaled(bound, _SCALE[name]) for name, bound in bounds.items() if bound}
     offered, achieved = session_rates(table, sessions, window)
     figures = Rates(
@@ -48,6 +54,7 @@ _NAMES = {
     "good_requests": "goodput_requests_per_s",
     "good_sessions": "goodput_sessions_per_hour",
 }
+_BY = {"total": "output", "good_requests": "requests", "good_sessions": "sessions"}  # known only with that one
 _SCALE = {name: 3600.0 if field.endswith("_per_hour") else 1.0 for name, field in _NAMES.items()}
 
 
@@ -76,6 +83,18 @@ def _shares(table: RecordTable, sessions: SessionTable, window: Window, good: Go
     return shares
 
 
+def _unknown(shares: dict[str, Floats], table: RecordTable, sessions: SessionTable, window: Window) -> list[str]:
+    """The shares that are nothing only because the window shut before anything came out."""
+    begun = (window.phases == MEASURE) & (table.status != FAILED)
+    came = {
+        "output": (begun & (table.output_tokens > 0)).any(),
+        "requests": begun.any(),
+        "sessions": (window.counted & ~sessions.failed & _inside(sessions.arrival_ns, window)).any(),
+    }
+    lost = {name for name, some in came.items() if some and name in shares and not shares[name].any()}
+    return [name for name in shares if _BY.get(name, name) in lost]
+
+
 def delivered(table: RecordTable, window: Window) -> Floats:
     """Output tokens that arrived within the window, by row and by the stamps of their events.
 
@@ -89,7 +108,7 @@ def delivered(table: RecordTable, window: Window) -> Floats:
     result = np.zeros(table.n)
     for events in table.events():
         row = events.row
-        inside = _inside(sent[row] + events.us.astype(np.int64) * 1000, window)
+        inside = _inside(sent[row] + events.us * 1000, window)
         tokens = np.where(table.tokens_known[row], events.tokens, each[row])
         kept = np.bincount(row - events.first, weights=tokens * inside, minlength=events.last - events.first)
         result[events.first : events.last] = kept

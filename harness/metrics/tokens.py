@@ -16,11 +16,13 @@ def tally(table: RecordTable, sessions: SessionTable, window: Window, manifest: 
     counted = window.counted[table.session]
     failed = counted & (table.status == FAILED)
     errors = np.bincount(table.error[failed & (table.error >= 0)], minlength=len(table.names["error"]))
-    planned = manifest.planned_share
-    warmup = max(manifest.warmup_share, int((~window.counted).sum()))
+    planned = manifest.counted_share
+    if planned is None and manifest.planned_share is not None:
+        warmup = max(manifest.warmup_share, int((~window.counted).sum()))
+        planned = max(manifest.planned_share - warmup, 0)
     return Counts(
         sessions=SessionCounts(
-            planned=None if planned is None else max(planned - warmup, 0),
+            planned=planned,
             finished=int((window.counted & sessions.whole).sum()),
             failed=int((window.counted & sessions.failed).sum()),
         ),

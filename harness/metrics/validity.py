@@ -16,7 +16,7 @@ from harness.metrics.rules import RULES
 from harness.metrics.summary import Finding, Severity, Validity, Verdict
 from harness.metrics.table import SOURCES
 from harness.records import calibration
-from harness.units import NS_PER_S, format_share
+from harness.units import NS_PER_S, format_duration, format_share
 
 _NEAR_CEILING = 0.7
 
@@ -117,10 +117,26 @@ def _facts(evidence: Evidence) -> Iterator[Finding]:
     if terms.closed and not (terms.ramp_s or terms.warmup_s or manifest.warmup_sessions):
         message = "no ramp and no warm-up: the burst of the first sessions is part of the figures"
         yield _finding("start_burst_in_window", "info", message, "set load.ramp or load.warmup")
+    yield from _rates_unknown(evidence)
     yield from _retried(evidence)
     yield from _estimated(evidence)
     yield from _few_samples(evidence)
     yield from _ceiling(evidence)
+
+
+def _rates_unknown(evidence: Evidence) -> Iterator[Finding]:
+    """Why there are no rates, though the load had answers."""
+    counts, rates, length = evidence.summary.counts, evidence.summary.rates, evidence.window.seconds
+    if length <= 0:
+        return
+    what = ""
+    if counts.requests.ok and rates.requests_per_s is None:
+        what = "answer"
+    elif counts.sessions.finished and rates.sessions_per_hour is None:
+        what = "session"
+    if what:
+        message = f"no {what} ended inside the window of {format_duration(length)}: rates of {what}s are unknown"
+        yield _finding("rates_unknown", "info", message, "more sessions (load.sessions) or more time (load.duration)")
 
 
 def _ceiling(evidence: Evidence) -> Iterator[Finding]:

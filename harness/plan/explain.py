@@ -10,7 +10,7 @@ from harness.config import Cost, LoadConfig
 from harness.hourly import owned_hour, rented_hour
 from harness.plan.plan import Plan
 from harness.units import NS_PER_S, format_duration, format_number
-from harness.workloads.session import Noted
+from harness.workloads.session import Noted, Session
 
 LOOKED_AT = 20_000  # sessions; of more, this many spread evenly, and totals are scaled
 _UNBOUNDED = 1_000  # of a plan that only time bounds
@@ -41,7 +41,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         load, stop: the load, and what ends it, in words.
-        sessions: all that may start, warm-up included; None where only time bounds them.
+        sessions: all that may start, warm-up included; None where only time bounds them, or `counted` does.
+        counted: of a closed loop with a warm-up by time: all that may start after that.
         requests, input_tokens, output_tokens: totals; None where `sessions` is.
         requests_per_session, input_tokens_per_session, output_tokens_per_session: means.
         longest_prompt: in tokens, of the sessions looked at.
@@ -65,6 +66,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     load: str
     stop: str
     sessions: int | None
+    counted: int | None
     warmup_sessions: int
     warmup_s: float
     requests: int | None
@@ -90,39 +92,14 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 def explain(plan: Plan) -> Explanation:
     """What `plan` will do. Looks at up to 20,000 of its sessions."""
-    experiment = plan.experiment
-    indices = plan.sampled(LOOKED_AT, _UNBOUNDED)
-    requests = input_tokens = output_tokens = longest = 0
-    counted: dict[str, NDArray[np.int64]] = {}  # kind -> sessions, requests, tokens
-    for index in indices:
-        session = plan.session(index)
-        asked = sum(node.input_tokens for node in session.nodes)
-        answered = sum(node.output_tokens for node in session.nodes)
-        requests += len(session.nodes)
-        input_tokens += asked
-        output_tokens += answered
-        longest = max(longest, *(node.input_tokens for node in session.nodes))
-        row = counted.setdefault(session.kind, np.zeros(3, np.int64))
-        row += (1, len(session.nodes), asked + answered)
-    seen = len(indices)
-
-    def total(found: int) -> int | None:
-        return None if plan.sessions is None else round(found * plan.sessions / seen) if seen else 0
-
-    def mean(found: int) -> float | None:
-        return found / seen if seen else None
-
-    def billed(found: int) -> int | None:
-        """As `total`, with the sessions that are replayed alone: at most load.solo and the one before them."""
-        planned, solo = plan.sessions, experiment.load.solo
-        if planned is None or not solo or not seen:
-            return total(found)
-        return round(found * (planned + min(solo + 1, planned)) / seen)
-
+    experiment, cost = plan.experiment, plan.experiment.cost
+    seen = _Seen(plan)
     duration_s = _duration_s(plan)
-    cost = experiment.cost
     parts = _hour(cost)
     per_hour = sum(parts.values()) if parts else None
+    amounts = (seen.requests, seen.input_tokens, seen.output_tokens)
+    requests, input_tokens, output_tokens = map(seen.total, amounts)
+    each_requests, each_input, each_output = map(seen.mean, amounts)
     return Explanation(
         name=experiment.name,
         seed=experiment.seed,
@@ -132,28 +109,71 @@ def explain(plan: Plan) -> Explanation:
         load=_load_in_words(experiment.load),
         stop=_stop_in_words(experiment.load),
         sessions=plan.sessions,
+        counted=plan.counted,
         warmup_sessions=plan.warmup_sessions,
         warmup_s=plan.warmup_ns / NS_PER_S,
-        requests=total(requests),
-        input_tokens=total(input_tokens),
-        output_tokens=total(output_tokens),
-        requests_per_session=mean(requests),
-        input_tokens_per_session=mean(input_tokens),
-        output_tokens_per_session=mean(output_tokens),
-        longest_prompt=longest if seen else None,
-        looked_at=seen,
+        requests=requests,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        requests_per_session=each_requests,
+        input_tokens_per_session=each_input,
+        output_tokens_per_session=each_output,
+        longest_prompt=seen.longest if seen.sessions else None,
+        looked_at=seen.sessions,
         duration_s=duration_s,
-        cost_ceiling=_ceiling(cost, billed(requests), billed(input_tokens), billed(output_tokens)),
-        session_cost_ceiling=_ceiling(cost, mean(requests), mean(input_tokens), mean(output_tokens)),
+        cost_ceiling=_ceiling(cost, *map(seen.billed, amounts)),
+        session_cost_ceiling=_ceiling(cost, each_requests, each_input, each_output),
         per_hour=per_hour,
         hour_parts=parts,
         hardware_cost=None if per_hour is None or duration_s is None else per_hour * duration_s / 3600,
         currency=cost.currency if cost else None,
-        kinds=_kinds(counted),
+        kinds=_kinds(seen.kinds),
         notes=plan.workload.notes() if isinstance(plan.workload, Noted) else [],
         first=_first(plan),
         plan_sha256=plan.sha256,
     )
+
+
+class _Seen:
+    """The sessions of a plan that were looked at, and what they hold together. `kinds` has sessions, requests and
+    tokens of each kind."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.requests = self.input_tokens = self.output_tokens = self.longest = 0
+        self.kinds: dict[str, NDArray[np.int64]] = {}
+        self._planned, self._solo = plan.sessions, plan.experiment.load.solo
+        indices = plan.sampled(LOOKED_AT, _UNBOUNDED)
+        self.sessions = len(indices)
+        for index in indices:
+            self._add(plan.session(index))
+
+    def _add(self, session: Session) -> None:
+        asked = sum(node.input_tokens for node in session.nodes)
+        answered = sum(node.output_tokens for node in session.nodes)
+        self.requests += len(session.nodes)
+        self.input_tokens += asked
+        self.output_tokens += answered
+        self.longest = max(self.longest, *(node.input_tokens for node in session.nodes))
+        row = self.kinds.setdefault(session.kind, np.zeros(3, np.int64))
+        row += (1, len(session.nodes), asked + answered)
+
+    def mean(self, found: int) -> float | None:
+        """By session."""
+        return found / self.sessions if self.sessions else None
+
+    def total(self, found: int) -> int | None:
+        """Of the whole plan, where that has a number of sessions."""
+        return None if self._planned is None else self._scaled(found, self._planned)
+
+    def billed(self, found: int) -> int | None:
+        """As `total`, with the sessions that are replayed alone: at most load.solo and the one before them."""
+        if self._planned is None:
+            return None
+        again = min(self._solo + 1, self._planned) if self._solo else 0
+        return self._scaled(found, self._planned + again)
+
+    def _scaled(self, found: int, sessions: int) -> int:
+        return round(found * sessions / self.sessions) if self.sessions else 0
 
 
 def _kinds(counted: dict[str, NDArray[np.int64]]) -> list[Kind]:
@@ -168,10 +188,10 @@ def _kinds(counted: dict[str, NDArray[np.int64]]) -> list[Kind]:
 def _duration_s(plan: Plan) -> float | None:
     """How long sessions start: to the last arrival where a count ends them, else to the limit."""
     offsets, load = plan.arrivals_ns, plan.experiment.load
-    if offsets is not None and (
-        plan.start_limit_ns is None or (load.sessions and len(offsets) == load.warmup_sessions + load.sessions)
-    ):
-        return int(offsets[-1]) / NS_PER_S if len(offsets) else 0.0
+    if offsets is not None:
+        warm = int((offsets < plan.warm_ns).sum()) if plan.warmup_ns else load.warmup_sessions
+        if plan.start_limit_ns is None or len(offsets) - warm == load.sessions:
+            return int(offsets[-1]) / NS_PER_S if len(offsets) else 0.0
     return None if plan.start_limit_ns is None else plan.start_limit_ns / NS_PER_S
 
 

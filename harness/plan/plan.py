@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import arrivals, registry
+from harness.asked import PLANNED_LOAD
 from harness.config import Experiment, LoadConfig
 from harness.errors import ConfigError, UsageError
 from harness.units import NS_PER_S
@@ -26,19 +27,6 @@ from harness.workloads.session import Session, Timed, Workload
 
 HASHED_SESSIONS = 10_000
 HASHED_UNBOUNDED = 1_000  # of a plan that only time bounds
-
-# What of `load` decides who asks what and when. The rest decides how it is sent and measured.
-_PLANNED_LOAD = (
-    "concurrency",
-    "rate",
-    "arrivals",
-    "cv",
-    "time_scale",
-    "ramp",
-    "warmup",
-    "sessions",
-    "duration",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +36,9 @@ class Plan:
     Attributes:
         experiment: what it was made from.
         warmup_sessions: sessions with an index below this are warm-up, in addition to `load.sessions`.
-        sessions: how many may start, warm-up included; None: only time bounds them.
+        sessions: how many may start, warm-up included; None: only time bounds them, or `counted` does.
+        counted: of a closed loop whose warm-up is a time: how many may start once that is over. How many start before
+            is known to nobody: it depends on the target. None elsewhere.
         arrivals_ns: open: the offset of session i; None in a closed loop.
         slots_ns: closed: the offset of each slot's first session; None in an open loop.
         ramp_ns, warmup_ns: warm-up by time comes after the ramp.
@@ -59,12 +49,25 @@ class Plan:
     experiment: Experiment
     warmup_sessions: int
     sessions: int | None
+    counted: int | None
     arrivals_ns: NDArray[np.int64] | None
     slots_ns: NDArray[np.int64] | None
     ramp_ns: int
     warmup_ns: int
     start_limit_ns: int | None
     workload: Workload = field(repr=False)
+
+    @property
+    def warm_ns(self) -> int:
+        """When a warm-up by time is over: sessions that arrive from then on are counted."""
+        return self.ramp_ns + self.warmup_ns
+
+    @property
+    def full_ns(self) -> int:
+        """When the load is full: a closed one with its last slot, an open one with the end of its ramp."""
+        if self.slots_ns is None:
+            return self.ramp_ns
+        return int(self.slots_ns.max())
 
     def session(self, index: int) -> Session:
         """The session of this index; the same whoever asks, and whenever."""
@@ -88,7 +91,7 @@ class Plan:
         """
         for found, what in (
             (None if self.slots_ns is None else len(self.slots_ns), "slots (load.concurrency)"),
-            (self.sessions, "sessions"),
+            (self.counted if self.sessions is None else self.sessions, "sessions"),
         ):
             if found is not None and found < count:
                 raise UsageError(f"{found} {what} cannot be divided among {count} shards", remedy="use fewer shards")
@@ -100,6 +103,7 @@ class Plan:
             self,
             warmup_sessions=0,
             sessions=len(indices),
+            counted=None,
             arrivals_ns=None,
             slots_ns=slot,
             ramp_ns=0,
@@ -117,13 +121,15 @@ class Plan:
         first 1,000. Not in it: the target, secrets, the name, limits, and how the load is sent and measured (workers,
         wire, timeouts).
         """
-        longer = {"max_duration"} if self.experiment.load.max_duration else set()  # a plan without it keeps its hash
-        load = self.experiment.load.model_dump(mode="json", include=set(_PLANNED_LOAD) | longer)
+        load = self.experiment.load
+        left_out = {"trace"}  # the name of a file: its offsets are hashed themselves
+        if load.max_duration is None:
+            left_out.add("max_duration")  # a plan without it keeps its hash
         head = {
             "plan": 1,
             "seed": self.experiment.seed,
             "workload": _without_folders(self.experiment.workload.model_dump(mode="json", exclude_none=True)),
-            "load": load,
+            "load": load.model_dump(mode="json", include=set(PLANNED_LOAD) - left_out),
             "sessions": self.sessions,
         }
         digest = hashlib.sha256(msgspec.json.encode(head, order="deterministic"))
@@ -164,8 +170,14 @@ class Shard:
         offsets = self.plan.slots_ns
         return [] if offsets is None else [int(offset) for offset in offsets[self.index :: self.count]]
 
+    @property
+    def counted(self) -> int | None:
+        """This shard's part of `Plan.counted`."""
+        whole = self.plan.counted
+        return None if whole is None else len(range(self.index, whole, self.count))
+
     def indices(self) -> Iterator[int]:
-        """Session indices of this shard, in order; endless where only time bounds the plan."""
+        """Session indices of this shard, in order; endless where no number bounds the plan."""
         if self.chosen is not None:
             return iter(self.chosen)
         if self.plan.sessions is None:
@@ -176,6 +188,8 @@ class Shard:
 def make_plan(experiment: Experiment) -> Plan:
     """The plan of an experiment. Pure: equal experiments give equal plans.
 
+    `load.sessions` are those that count: what arrives during a warm-up, by number or by time, comes on top.
+
     Raises:
         ConfigError: the load would hold too many arrivals, or the trace cannot be read.
     """
@@ -185,19 +199,24 @@ def make_plan(experiment: Experiment) -> Plan:
     limit_ns = None if measured_s is None else ramp_ns + warmup_ns + round(measured_s * NS_PER_S)
     sessions = None if load.sessions is None else load.warmup_sessions + load.sessions
     workload: Workload = registry.load("harness.workloads", experiment.workload.kind)(experiment.workload)
-    arrivals_ns = slots_ns = None
+    arrivals_ns = slots_ns = counted = None
     if load.concurrency is None:
         recorded = _recorded(load, workload) if load.arrivals == "trace" else ()
+        if sessions is not None and warmup_ns:
+            sessions += len(_arrivals(load, recorded, experiment.seed, ramp_ns, None, ramp_ns + warmup_ns))
         arrivals_ns = _arrivals(load, recorded, experiment.seed, ramp_ns, sessions, limit_ns)
         arrivals_ns.flags.writeable = False
         sessions = len(arrivals_ns)
     else:
         slots_ns = arrivals.closed_starts(load.concurrency, ramp_ns, experiment.seed)
         slots_ns.flags.writeable = False
+        if warmup_ns:
+            sessions, counted = None, sessions
     return Plan(
         experiment=experiment,
         warmup_sessions=load.warmup_sessions,
         sessions=sessions,
+        counted=counted,
         arrivals_ns=arrivals_ns,
         slots_ns=slots_ns,
         ramp_ns=ramp_ns,

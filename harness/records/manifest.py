@@ -41,9 +41,9 @@ class WorkerReport(msgspec.Struct, kw_only=True):
 class Manifest(msgspec.Struct, kw_only=True):
     """Written before the first request, and again with `workers` and `ended_at` when the load has ended.
 
-    `plan_sha256`, `planned_sessions` and `warmup_sessions` are of the whole plan, also where `shard` says that the run
-    played a share of it. `shards` are those that a merged run was put together from. `findings` are of the run as a
-    whole, in the fields of a finding.
+    `plan_sha256`, `planned_sessions`, `counted_sessions` and `warmup_sessions` are of the whole plan, also where
+    `shard` says that the run played a share of it. `shards` are those that a merged run was put together from.
+    `findings` are of the run as a whole, in the fields of a finding.
     """
 
     schema: int = SCHEMA
@@ -55,6 +55,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     interrupted: bool = False
     plan_sha256: str = ""
     planned_sessions: int | None = None
+    counted_sessions: int | None = None
     warmup_sessions: int = 0
     harness_version: str = ""
     machine: dict[str, Any] = {}
@@ -73,6 +74,11 @@ class Manifest(msgspec.Struct, kw_only=True):
     def planned_share(self) -> int | None:
         """How many sessions this run was to play, warm-up included; None: only time bounds them."""
         return None if self.planned_sessions is None else self._share(self.planned_sessions)
+
+    @property
+    def counted_share(self) -> int | None:
+        """How many it was to play after a warm-up by time that no number bounds; None: `planned_share` tells."""
+        return None if self.counted_sessions is None else self._share(self.counted_sessions)
 
     @property
     def warmup_share(self) -> int:

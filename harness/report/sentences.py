@@ -20,6 +20,7 @@ _RATES: Mapping[str, str] = {
     "offered_sessions_per_s": "offered sessions/s",
     "achieved_sessions_per_s": "achieved sessions/s",
 }
+_ALWAYS = ("output_tokens_per_s", "requests_per_s", "sessions_per_hour")
 
 
 def section(experiment: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -76,7 +77,8 @@ def requests(summary: Summary) -> str:
 
 
 def rates(summary: Summary) -> list[tuple[str, Figure]]:
-    """Every rate that was measured, with its interval where it has one."""
+    """Every rate that was measured, with its interval where it has one; a dash for what the window could not tell."""
+    unknown = any(finding.code == "rates_unknown" for finding in summary.validity.findings)
     told = []
     for name, words in _RATES.items():
         value = getattr(summary.rates, name)
@@ -85,6 +87,8 @@ def rates(summary: Summary) -> list[tuple[str, Figure]]:
             ci95 = ci95 if ci95 and ci95[0] < ci95[1] else None
             half = spread(value, ci95, "") if ci95 else ""
             told.append((words, Figure(format_number(value), half, interval(ci95, ""), value=value)))
+        elif unknown and name in _ALWAYS:
+            told.append((words, Figure(format_number(value))))
     return told
 
 

@@ -27,7 +27,7 @@ from harness.judge.paired import (
 from harness.judge.term import Term, term
 from harness.metrics.analysis import Analysis
 from harness.records.folder import RunFolder, write_whole
-from harness.run import run
+from harness.run import check, run
 from harness.study.target import kept_up
 from harness.units import format_share
 
@@ -150,9 +150,11 @@ def ab(
     Both servers that configs launch stay up through all pairs; with `one_at_a_time` each run starts its own.
 
     Raises:
-        UsageError: different loads, too few pairs, or more than three metrics to gate.
+        UsageError: an SLO that is wrong, different loads, too few pairs, or more than three metrics to gate.
         TargetError: a server did not start or cannot be used.
     """
+    for experiment in (base, candidate):
+        check(experiment)
     configs = [yaml.safe_load(resolved(experiment)) for experiment in (base, candidate)]
     _check(configs, pairs, margin, metrics)
     wanted = {one.name: one for one in map(term, (*metrics, *GATED, *ADVISORY))}  # a typing error costs no run

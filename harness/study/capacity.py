@@ -15,7 +15,7 @@ from harness.judge.look import LOOKS, Held, look
 from harness.metrics.analysis import Analysis
 from harness.metrics.summary import CostFigures, Rates, SloResult
 from harness.records.folder import RunFolder, write_whole
-from harness.run import run
+from harness.run import check, run
 from harness.study.saturation import saturated
 from harness.study.search import RESOLUTION, Bracket, Hold, search
 from harness.study.target import kept_up
@@ -191,9 +191,10 @@ def capacity(
     """Search for the capacity over `load.concurrency` or `load.rate`, whichever the config has.
 
     Raises:
-        UsageError: the config has no SLO, or neither a concurrency nor a rate.
+        UsageError: the config has no SLO or one that is wrong, or neither a concurrency nor a rate.
         TargetError: the server did not start or cannot be used.
     """
+    check(experiment)
     load = experiment.load
     if not experiment.slo:
         raise UsageError("capacity needs an SLO to hold", remedy="add slo: to the config, or --slo 'ttft.p95 < 500ms'")

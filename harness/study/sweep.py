@@ -16,7 +16,7 @@ from harness.errors import ExitCode, HarnessError, ResultsError, UsageError
 from harness.judge.evaluate import evaluate
 from harness.metrics.summary import Summary
 from harness.records.folder import RunFolder, write_whole
-from harness.run import run
+from harness.run import check, run
 from harness.study.frontier import frontier
 
 SCHEMA = 1
@@ -88,7 +88,7 @@ def sweep(
     resolved config. A point that fails is told and does not lose the others.
 
     Raises:
-        UsageError: the config has no sweep, or a combination is no valid config: nothing was run.
+        UsageError: the config has no sweep, or a combination is no valid config or names no valid SLO: nothing was run.
         ResultsError: the sweep's folder cannot be written.
     """
     base = load(config, overrides, seed=seed).experiment
@@ -126,7 +126,9 @@ def _few(grid_of: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
 def _at(config: str, overrides: Sequence[str], seed: int | None, values: Mapping[str, Any]) -> Experiment:
     """The experiment at one point. JSON is YAML, so a value is an override as it is."""
     more = [f"{path}={msgspec.json.encode(value).decode()}" for path, value in values.items()]
-    return load(config, [*overrides, *more], seed=seed).experiment.model_copy(update={"sweep": None})
+    experiment = load(config, [*overrides, *more], seed=seed).experiment.model_copy(update={"sweep": None})
+    check(experiment)
+    return experiment
 
 
 def _finished(folder: Path) -> dict[str, RunFolder]:

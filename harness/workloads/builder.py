@@ -124,12 +124,6 @@ class SessionBuilder:
         if need is None:
             waits = self._needed((*waits, *joined, *(() if history is None else (history,))))
         said = tuple(text for text in texts if text.tokens)
-        tokens = sum(text.tokens for text in said)
-        if history is not None:
-            tokens += nodes[history].input_tokens + nodes[history].output_tokens
-        if joined:
-            answers = sum(nodes[join].output_tokens for join in joined)
-            tokens += answers if need is None else round(answers * need / len(joined))
         nodes.append(
             Node(
                 name=self._prefix + name,
@@ -139,7 +133,7 @@ class SessionBuilder:
                 history=history,
                 joins=joined,
                 texts=said,
-                input_tokens=tokens,
+                input_tokens=self._prompt(said, history, joined, need),
                 output_tokens=self.tokens(output) or 1,
                 gap_ns=round(self.draw(gap) * NS_PER_S),
                 agent=agent or self._agent,
@@ -148,6 +142,17 @@ class SessionBuilder:
             )
         )
         return len(nodes) - 1
+
+    def _prompt(self, said: tuple[Text, ...], history: int | None, joined: tuple[int, ...], need: int | None) -> int:
+        """The tokens of a prompt: what is new, what went before it, and the answers it is made of."""
+        nodes = self._nodes
+        tokens = sum(text.tokens for text in said)
+        if history is not None:
+            tokens += nodes[history].input_tokens + nodes[history].output_tokens
+        if joined:
+            answers = sum(nodes[join].output_tokens for join in joined)
+            tokens += answers if need is None else round(answers * need / len(joined))
+        return tokens
 
     def _needed(self, calls: tuple[int, ...]) -> tuple[int, ...]:
         """These calls without those that another of them has waited for anyhow: what is left are the branches."""

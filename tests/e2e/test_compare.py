@@ -126,6 +126,8 @@ def test_a_gate_without_a_baseline(run_harness: Cli, runs: tuple[Path, dict[str,
     assert run_harness("gate", run["base"], "--expr", "ttft.p50 < 1ms", cwd=place).returncode == 10
     assert run_harness("gate", run["base"], "-e", "ttft.p99 < 1s", cwd=place).returncode == 12
     assert run_harness("gate", run["base"], "-e", "ttft.p50 <", cwd=place).returncode == 2
+    asked = run_harness("gate", run["base"], "-e", "regress(ttft.p50) < 5%", cwd=place)
+    assert asked.returncode == 2 and "--baseline RUN" in asked.stderr
 
 
 def test_reports_for_ci(run_harness: Cli, runs: tuple[Path, dict[str, str]]) -> None:

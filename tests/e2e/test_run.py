@@ -218,12 +218,14 @@ def test_a_killed_run_can_still_be_told(tmp_path: Path) -> None:
     path = config(tmp_path, load={"sessions": 100_000, "concurrency": 8}, workload={"turns": 1})
     process = subprocess.Popen([*HARNESS, "run", str(path), "-q"], cwd=tmp_path)
     _until(lambda: len(records_so_far(tmp_path)) >= 20)
+    (folder,) = (tmp_path / "results").iterdir()
+    _until(lambda: json.loads((folder / "manifest.json").read_text())["plan_sha256"])
     process.kill()
     process.wait()
-    (folder,) = (tmp_path / "results").iterdir()
     told = harness("report", folder, "--format", "json", cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     summary = json.loads(told.stdout)
+    assert len(summary["run"]["plan_sha256"]) == 64
     assert summary["counts"]["requests"]["ok"] >= 20
     assert summary["metrics"]["ttft"]["p50"] > 0
 

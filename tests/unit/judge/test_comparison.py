@@ -20,7 +20,7 @@ from harness.judge.regression import DRIFT, GateReport, judge
 from harness.judge.subject import Subject, open_subject, store
 from harness.judge.term import term
 from harness.metrics.classic import ClassicRow
-from harness.metrics.summary import to_json
+from harness.metrics.summary import Validity, to_json
 from harness.records import manifest as manifests
 from harness.records.folder import RunFolder
 from harness.records.manifest import Manifest
@@ -297,6 +297,17 @@ def test_a_baseline_that_does_not_fit_is_inconclusive(make: Make, other: dict[st
     report = gated(make("bb", 300, **other), make("a", 100), "regress(ttft.p50) < 5%")
     assert report.exit_code == 12
     assert words in report.results[0].reason
+
+
+def test_an_invalid_baseline_lets_nothing_pass(make: Make) -> None:
+    subject, base = make("bb", 90), make("a", 100)
+    base.summary.validity = Validity(verdict="invalid")
+    report = gated(subject, base, "regress(ttft.p50) < 5%", "ttft.p50 < 1s")
+    assert [(result.verdict, result.advisory) for result in report.results] == [
+        ("inconclusive", False),
+        ("pass", False),
+    ]
+    assert "invalid run" in report.results[0].reason and report.exit_code == 12
 
 
 def test_limits_come_before_regressions(make: Make) -> None:

@@ -25,7 +25,10 @@ from harness.load.player import Player
 from harness.load.scheduler import Scheduler
 from harness.metrics.sessions import session_table
 from harness.metrics.table import RecordTable
+from harness.metrics.terms import Terms
+from harness.metrics.window import MEASURE, WARMUP, Window, measured_window
 from harness.plan import Plan, make_plan
+from harness.records.manifest import Manifest, WorkerReport
 from harness.records.reader import read_records
 from harness.records.record import Record
 from harness.records.writer import RecordWriter
@@ -235,6 +238,66 @@ def test_no_session_starts_after_the_duration(tmp_path: Path) -> None:
     assert play.tally.sessions_done == len(starts)  # what had started was played to its end
     assert play.player.marks[1] >= 1000 * MS
     assert play.ended_ns > 1000 * MS
+
+
+def slow_to_send(play: Play) -> Any:
+    """From now on each send takes 1 ms of the loop's time."""
+
+    def delay(_: Exchange) -> float:
+        play.loop._jumping.virtual_ns += MS
+        return 0.5
+
+    play.wire._delay = delay
+    return asyncio.sleep(0)
+
+
+def test_the_first_wave_of_a_closed_loop_counts_from_the_planned_start(tmp_path: Path) -> None:
+    """Without ramp and warm-up nothing is warm-up, and who is sent late has waited since the start."""
+    play = Play(tmp_path, *ONE, load={"concurrency": 32, "sessions": 96}, script=slow_to_send)
+    first = sorted(play.records, key=lambda record: record.session)[:32]
+    assert {record.intended_ns for record in first} == {0}
+    waits = sorted(round((record.sent_ns or 0) / MS) for record in first)
+    assert waits == list(range(32))
+    assert play.player.marks[0] == 0
+    window = window_of(play, Terms(concurrency=32))
+    assert window.start_ns == 0 and window.counted.all()
+    assert (window.phases == MEASURE).sum() >= 64 and not (window.phases == WARMUP).any()
+    assert play.health.read().send_lag_max_s < 0.002  # each slot sent as soon as it could start
+
+
+def test_sessions_before_the_end_of_a_ramp_are_warmup(tmp_path: Path) -> None:
+    play = Play(tmp_path, *ONE, load={"concurrency": 4, "sessions": 40, "ramp": "1s"}, delay=lambda _: 0.3)
+    window = window_of(play, Terms(concurrency=4, ramp_s=1.0))
+    early = {record.id for record in play.records if record.intended_ns < S}
+    assert len(early) > 4
+    assert {r.id for r, phase in zip(play.records, window.phases, strict=True) if phase == WARMUP} == early
+
+
+def test_every_shard_tells_when_the_whole_load_is_full(tmp_path: Path) -> None:
+    load = {"concurrency": 5, "sessions": 5, "ramp": "2s"}
+    plays = [Play(tmp_path, *ONE, load=load, shard=(k, 2)) for k in range(2)]
+    last = plays[0].plan.slots_ns
+    assert last is not None
+    assert {play.player.marks[0] for play in plays} == {int(last[-1])}
+
+
+def window_of(play: Play, terms: Terms) -> Window:
+    """The measured window of what was played."""
+    full_ns, dry_ns = play.player.marks
+    report = WorkerReport(worker=0, full_ns=full_ns, dry_ns=dry_ns)
+    manifest = Manifest(run_id="r", name="n", seed=1, started_at="", workers=[report])
+    table = RecordTable.of(play.records)
+    return measured_window(table, session_table(table), manifest, terms)
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_timed_warmup_takes_nothing_from_the_count(tmp_path: Path, shards: int) -> None:
+    load = {"concurrency": 3, "warmup": "1s", "sessions": 10}
+    plays = [Play(tmp_path, *ONE, load=load, delay=lambda _: 0.3, shard=(k, shards)) for k in range(shards)]
+    arrivals = [record.intended_ns for play in plays for record in play.records]
+    assert sum(at >= S for at in arrivals) == 10
+    assert sum(at < S for at in arrivals) == 3 * 4
+    assert all(not play.player._feed.more for play in plays)
 
 
 # -- open loop

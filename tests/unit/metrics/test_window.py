@@ -10,7 +10,7 @@ from harness.metrics.summarise import analyse_records
 from harness.metrics.table import RecordTable
 from harness.metrics.terms import Terms
 from harness.metrics.window import DRAIN, MEASURE, WARMUP, Window, measured_window
-from harness.records.manifest import Manifest, WorkerReport
+from harness.records.manifest import Manifest, ShardOf, WorkerReport
 from harness.records.record import Record
 
 S = 1_000_000_000
@@ -163,3 +163,13 @@ def test_a_queue_that_grows_breaks_littles_law() -> None:
     records = [call(n, t, t + 0.2 + 0.08 * max(0.0, t - 60)) for n, t in enumerate(np.arange(0, 120, 0.05).tolist())]
     window = window_of(records, manifest((None, 120)), Terms(rate=20.0))
     assert "littles_law" in [finding.code for finding in window.findings]
+
+
+def test_what_comes_after_a_timed_warmup_is_what_was_planned() -> None:
+    told = manifest((0.5, 5))
+    told.counted_sessions = 7
+    terms = Terms(concurrency=2, ramp_s=0.5, warmup_s=2.0)
+    counts = analyse_records(LOOP, told, terms).summary.counts.sessions
+    assert (counts.planned, counts.finished) == (7, 2)
+    told.shard = ShardOf(index=1, of=2)
+    assert analyse_records(LOOP, told, terms).summary.counts.sessions.planned == 3

@@ -18,9 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from harness.asked import PLANNED_LOAD
 from harness.cli.app import app
-from harness.config import Experiment
-from harness.errors import ConfigError
+from harness.config import Experiment, LoadConfig
+from harness.errors import ConfigError, UsageError
+from harness.judge.likeness import between_loads
 from harness.plan import Plan, make_plan
 from harness.plan import plan as plan_module
 from harness.plan.explain import explain
@@ -67,6 +69,36 @@ def test_closed() -> None:
     assert timed.sessions is None and timed.start_limit_ns == 32 * S
     assert timed.slots_ns is not None and not timed.slots_ns.any()
     assert plan({"concurrency": 8}).start_limit_ns == 60 * S
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        {"rate": 10, "arrivals": "constant"},
+        {"rate": 40, "arrivals": "poisson", "ramp": "3s"},
+        {"rate": 3000, "arrivals": "gamma", "cv": 2},  # more arrivals than are drawn at once
+    ],
+)
+def test_what_arrives_in_a_timed_warmup_comes_on_top_of_the_count(load: dict[str, Any]) -> None:
+    made = plan({**load, "warmup": "2s", "sessions": 50})
+    assert made.arrivals_ns is not None and made.sessions == len(made.arrivals_ns) > 60
+    assert (made.arrivals_ns >= made.warm_ns).sum() == 50
+    longer = plan({**load, "warmup": "2s", "sessions": 51}).arrivals_ns
+    assert longer is not None and (longer[:-1] == made.arrivals_ns).all()
+    told = explain(made)
+    assert told.duration_s == pytest.approx(made.arrivals_ns[-1] / S)
+    assert explain(plan({**load, "warmup": "2s", "sessions": 50, "duration": "9m"})).duration_s == told.duration_s
+
+
+def test_a_closed_loop_counts_from_the_end_of_a_timed_warmup_on() -> None:
+    made = plan({"concurrency": 4, "warmup": "2s", "sessions": 50})
+    assert (made.sessions, made.counted) == (None, 50)
+    assert [made.shard(index, 3).counted for index in range(3)] == [17, 17, 16]
+    assert made.sha256 != plan({"concurrency": 4, "warmup": "2s", "sessions": 51}).sha256
+    with pytest.raises(UsageError, match="50 sessions cannot be divided among 51"):
+        plan({"concurrency": 64, "warmup": "2s", "sessions": 50}).check_divisible(51)
+    for load in ({"concurrency": 4, "warmup": 2, "sessions": 50}, {"concurrency": 4, "warmup": "2s"}):
+        assert plan(load).counted is plan(load).shard(0, 2).counted is None
 
 
 def test_trace(tmp_path: Path) -> None:
@@ -158,6 +190,20 @@ def test_hash_is_a_function_of_what_is_asked_and_when() -> None:
         plan({"concurrency": 10}),
     ]
     assert len({wanted, *(made.sha256 for made in other)}) == len(other) + 1
+
+
+def test_the_hash_and_a_comparison_take_the_same_keys_of_load(tmp_path: Path) -> None:
+    """A trace is what it holds, not what its file is called."""
+    assert set(PLANNED_LOAD) <= set(LoadConfig.model_fields)
+    for key in PLANNED_LOAD:
+        (found,) = between_loads({"load": {key: "a"}}, {"load": {key: "b"}})
+        assert found.what == f"load.{key}"
+    traces = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for file in traces:
+        file.write_text("0\n1\n")
+    assert len({plan({"arrivals": "trace", "trace": str(file)}).sha256 for file in traces}) == 1
+    short, long = ({"rate": 10, "duration": "10s"}, {"rate": 10, "duration": "10s", "max_duration": "20s"})
+    assert plan(short).sha256 != plan(long).sha256
 
 
 def test_hash_does_not_depend_on_what_was_looked_at_before() -> None:
@@ -296,7 +342,7 @@ def test_harness_plan_as_json() -> None:
     [
         ([], ["a session", "first arrivals", "until the last session starts ($2.00 an hour", "harness run quickstart"]),
         (["load.rate=", "load.arrivals=", "load.concurrency=2"], ["as many as the time allows", "at most 25.0 s", "first sessions"]),
-        (["load.rate=", "load.arrivals=", "load.concurrency=2", "load.duration=", "load.sessions=5"], ["ends with the sessions"]),
+        (["load.rate=", "load.arrivals=", "load.concurrency=2", "load.duration=", "load.sessions=5"], ["ends with the sessions", "5, and as many before as the time of the warm-up allows"]),
         (["cost={price: {input: 1, output: 2}}"], ["at most $", "if no input is cached"]),
         (["cost={owned: {capex: 1200, kw: 0.065, kwh_price: 0.3}}"], ["($0.0667 an hour of the hardware)"]),
         (["cost={owned: {capex: 1200, kwh_price: 0.3}}"], ["($0.0414 an hour of the hardware, without electricity)"]),

@@ -36,8 +36,8 @@ def test_answers_that_were_not_streamed_arrive_at_their_end(analysis: Analysis) 
     bare = dataclasses.replace(
         table,
         chunk_from=np.zeros_like(table.chunk_from),
-        chunk_us=np.empty(0, dtype=np.uint32),
-        chunk_tokens=np.empty(0, dtype=np.uint16),
+        chunk_us=np.empty(0, dtype=np.int64),
+        chunk_tokens=np.empty(0, dtype=np.int32),
     )
     data = charts.over_time(dataclasses.replace(analysis, table=bare))
     assert data is not None

@@ -66,12 +66,8 @@ def gate(
     report = judge(subject, analysis, expressions, other)
     if update_baseline is not None:
         report.notes.append(_update(subject, expressions, update_baseline))
-    tell(
-        report,
-        {"terminal": telling.text, "md": telling.markdown},
-        "json" if json else format,
-        output,
-    )
+    renderers = {"terminal": telling.text, "md": telling.markdown}
+    tell(report, renderers, "json" if json else format, output)
     raise typer.Exit(report.exit_code)
 
 

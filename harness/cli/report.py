@@ -54,6 +54,7 @@ def report(
     """
     from harness.judge.evaluate import evaluate
     from harness.records.folder import RunFolder
+    from harness.report.outputs import STDOUT
     from harness.report.terminal import TerminalReport
 
     if json:
@@ -72,7 +73,7 @@ def report(
         return
     outputs.write(analysis)
     for one in outputs.outputs:
-        if one.path != "-":
+        if one.path != STDOUT:
             print(one.done, file=sys.stderr)
 
 

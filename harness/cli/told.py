@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 from harness.errors import UsageError
 from harness.records.document import indented
 from harness.records.folder import write_whole
+from harness.report.outputs import STDOUT
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-STDOUT = "-"
 _EXTENSIONS = {"terminal": "txt", "md": "md", "json": "json", "csv": "csv", "html": "html"}
 _WIDTH = 120  # where no terminal tells its own
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -54,7 +55,7 @@ def compare(
     if len(runs) < 2:
         raise UsageError("compare needs two runs or more", remedy="harness compare results/<run-id> results/<run-id>")
     subjects = [open_subject(run) for run in runs]
-    renderers = {
+    renderers: dict[str, Callable[[Any], str]] = {
         "terminal": partial(telling.text, width=columns()),
         "md": telling.markdown,
         "html": lambda found: html(found, subjects),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,17 +27,25 @@ class Stream(io.StringIO):
         return self._terminal
 
 
+Streams = Callable[[], tuple[Stream, Stream]]
+
+
 @pytest.fixture(params=[True, False], ids=["terminal", "pipe"])
-def streams(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[Stream, Stream]:
-    """Standard output, a terminal or a pipe, and standard error, a terminal."""
-    made = Stream(request.param), Stream(True)
-    monkeypatch.setattr(sys, "stdout", made[0])
-    monkeypatch.setattr(sys, "stderr", made[1])
-    return made
+def streams(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Streams:
+    """Standard output as a terminal or a pipe, standard error as a terminal. To be called in the test itself: before,
+    pytest puts its own there."""
+
+    def make() -> tuple[Stream, Stream]:
+        made = Stream(request.param), Stream(True)
+        monkeypatch.setattr(sys, "stdout", made[0])
+        monkeypatch.setattr(sys, "stderr", made[1])
+        return made
+
+    return make
 
 
-def test_text_that_nobody_asked_for_goes_to_a_terminal(streams: tuple[Stream, Stream]) -> None:
-    out, err = streams
+def test_text_that_nobody_asked_for_goes_to_a_terminal(streams: Streams) -> None:
+    out, err = streams()
     told.tell("it", RENDERERS)
     told.console().print("more")
     wanted = "text of it\nmore\n"
@@ -55,16 +64,18 @@ def test_text_that_nobody_asked_for_goes_to_a_terminal(streams: tuple[Stream, St
     ],
 )
 def test_what_was_asked_for_goes_to_standard_output(
-    streams: tuple[Stream, Stream], formats: str | None, output: str | None, wanted: str
+    streams: Streams, formats: str | None, output: str | None, wanted: str
 ) -> None:
+    out, err = streams()
     told.tell("it", RENDERERS, formats, output)
-    assert (streams[0].getvalue(), streams[1].getvalue()) == (wanted, "")
+    assert (out.getvalue(), err.getvalue()) == (wanted, "")
 
 
-def test_files_are_named_on_standard_error(streams: tuple[Stream, Stream], tmp_path: Path) -> None:
+def test_files_are_named_on_standard_error(streams: Streams, tmp_path: Path) -> None:
+    out, err = streams()
     told.tell("it", RENDERERS, "md,json,terminal", str(tmp_path / "out" / "x.{ext}"))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["x.json", "x.md", "x.txt"]
-    assert streams[0].getvalue() == "" and streams[1].getvalue().count("wrote ") == 3
+    assert out.getvalue() == "" and err.getvalue().count("wrote ") == 3
 
 
 @pytest.mark.parametrize(

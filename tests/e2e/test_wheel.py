@@ -46,4 +46,4 @@ def test_a_preset_can_be_planned_by_its_name(installed: Path, tmp_path: Path, pr
 
 
 def test_price_tables_travel_in_the_wheel(installed: Path, tmp_path: Path) -> None:
-    assert "openai/gpt-4o" in python(installed, tmp_path, "-m", "harness", "prices", "gpt")
+    assert "openai/gpt-4o" in python(installed, tmp_path, "-m", "harness", "prices", "gpt", "--json")

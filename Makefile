@@ -21,6 +21,7 @@ demo: $(CORE) ## Install into .venv and run the quickstart against the simulated
 	exit $$code
 
 # What runs in virtual time may share the cores. What runs in real time has them for itself.
+WIRE   = tests/unit/load
 PYTEST = $(BIN)/pytest -m "not vllm and not ray"
 
 test: $(DEV) ## Build the engines (a few minutes, once) and run all tests; 90 % of lines must be covered
@@ -32,8 +33,9 @@ test: $(DEV) ## Build the engines (a few minutes, once) and run all tests; 90 % 
 	esac; \
 	echo "make: without the tests of vLLM and of Ray: make test-vllm and make test-ray install and run them"; \
 	$(if $(ARGS),$(PYTEST) $(ARGS),\
-	  $(PYTEST) -n auto --cov --cov-report= tests/unit tests/contract && \
-	  $(PYTEST) --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90 tests/e2e tests/engines)
+	  $(PYTEST) -n auto --cov --cov-report= tests/unit tests/contract --ignore $(WIRE) || failed=$$?; \
+	  $(PYTEST) --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90 $(WIRE) tests/e2e tests/engines \
+	    || failed=$$?; exit $${failed:-0})
 
 test-vllm: $(DEV) ## Install vLLM for CPU apart (2.5 GB, once) and run its tests
 	@code=0; $(BIN)/python tests/engines/install_vllm.py || code=$$?; \

@@ -19,17 +19,13 @@ from harness.backends.protocol import Output, Reply, Usage
 from harness.backends.reading import UNREADABLE, error_text
 
 _read_chunk = msgspec.json.Decoder(Chunk).decode
-_read_chunks = msgspec.json.Decoder(list[Chunk]).decode
 _read_any = msgspec.json.Decoder().decode
 
-_DONE = [b"[DONE]"]
 _NOTHING = Delta()
 _SILENT = Choice()
 _TEXT = [Output.CONTENT]
 _SAID = (Output.NONE, Output.CONTENT)
-_STRANGE = 4  # events of a batch that are read one by one: what begins an answer, and what ends it
-_PROBE = "?!"
-_PROBED = Reply(text=_PROBE, output_bytes=len(_PROBE))
+_PROBES = ("?!", "", "!?")
 
 
 class OpenAIDecoder:
@@ -73,45 +69,24 @@ class OpenAIDecoder:
 
     def events(self, data: list[bytes]) -> list[Output]:
         outputs: list[Output] = []
-        rest, strange = data, 0
-        while rest:
+        learning = True
+        while len(outputs) < len(data):
+            rest = data[len(outputs) :]
             texts = self._mould.texts(rest) if self._mould is not None else []
             if texts:
                 self._text.append("".join(texts))
                 outputs += _TEXT * len(texts) if all(texts) else [_SAID[bool(text)] for text in texts]
-                rest = rest[len(texts) :]
-            elif strange < _STRANGE:
-                strange += 1
-                outputs.append(self.event(rest[0]))
-                if outputs[-1] is Output.CONTENT:
-                    self._learn(rest[0])
-                rest = rest[1:]
-            else:
-                outputs += self._unlike(rest)
-                break
+                continue
+            outputs.append(self.event(rest[0]))
+            if learning and outputs[-1] is Output.CONTENT:
+                learning = False  # an answer whose events are all different is not asked again and again
+                self._learn(rest[0])
         return outputs
 
     def _learn(self, data: bytes) -> None:
         """Have a mould of this event where it says a text and nothing else."""
         mould = Mould.of(data)
-        if mould is not None:
-            probe = OpenAIDecoder()
-            probe.event(mould.cast(_PROBE.encode()))
-            self._mould = mould if probe.reply() == _PROBED else None
-
-    def _unlike(self, data: list[bytes]) -> list[Output]:
-        """Take events that have no mould."""
-        done = data[-1:] == _DONE
-        try:
-            chunks = _read_chunks(b"[%b]" % b",".join(data[:-1] if done else data))
-        except UNREADABLE:
-            chunks = []
-        if len(chunks) + done != len(data):
-            return [self.event(each) for each in data]
-        outputs = [self._take(chunk) for chunk in chunks]
-        if done:
-            outputs.append(self._unreadable(data[-1]))
-        return outputs
+        self._mould = mould if mould is not None and all(_says(mould, text) for text in _PROBES) else None
 
     def _take(self, chunk: Chunk) -> Output:
         choices = chunk.choices
@@ -237,6 +212,14 @@ class OpenAIDecoder:
             event_tokens=self._event_tokens or None,
             server=self._server,
         )
+
+
+def _says(mould: Mould, text: str) -> bool:
+    """Whether an event of this mould says this text, and nothing else that would be remembered."""
+    decoder = OpenAIDecoder()
+    output = decoder.event(mould.cast(text.encode()))
+    alone = decoder._usage is None and decoder._told is None
+    return alone and output is _SAID[bool(text)] and decoder.reply() == Reply(text=text, output_bytes=len(text))
 
 
 def _side_by_side(choices: list[Choice]) -> tuple[Choice, Output]:

@@ -126,9 +126,11 @@ def _apart(series: Series, load: dict[str, Any], known: Iterable[tuple[Series, d
     run = series.runs[0]
     for other, others_load in known:
         if _name(other.runs[0]) == _name(run):
-            yield from (each.of_base() for each in between_loads(load, others_load))
+            found = between_loads(load, others_load) if load and others_load else []
+            yield from (each.of_base() for each in found if each.base is not None)
             theirs = other.runs[0].machine
-            yield from (f"{key} {value}" for key, value in run.machine.items() if value != theirs.get(key))
+            told = {key: value for key, value in run.machine.items() if value is not None}
+            yield from (f"{key} {value}" for key, value in told.items() if value != theirs.get(key))
 
 
 def _name(run: Past) -> tuple[str, str, str]:

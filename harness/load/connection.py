@@ -11,7 +11,6 @@ import errno
 import os
 import socket
 import zlib
-from array import array
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +19,13 @@ import httptools
 from harness.clock import now_ns
 from harness.load import kernelclock
 from harness.load.exchange import Exchange, Http1Response
+from harness.load.keeper import CHUNK_END, PILE, READ_BYTES, Usual, keeper
+from harness.load.kernelclock import ANCILLARY_BYTES, unpack
 from harness.load.loop import READ, WRITE
 
 if TYPE_CHECKING:
     from harness.load.harness_wire import HarnessWire
-    from harness.load.kernelclock import KernelClock
 
-_READ_BYTES = 8_192  # an event is a few hundred bytes: what is read is copied, what is reserved touches the cache
-_ANCILLARY_BYTES = kernelclock.ANCILLARY_BYTES
-_unpack = kernelclock.unpack
-_CHUNK_END = b"\r\n\r\n"
-_PILE = 48  # unframed reads of one answer that are worth a chore of their own
 _NAMES = {
     errno.ECONNREFUSED: "connection_refused",
     errno.ECONNRESET: "connection_reset",
@@ -80,7 +75,8 @@ class Connection:
         self.connect_ns = 0
         family, address = wire.address
         self._started_ns = now_ns()
-        self._sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._sock = socket.socket(family, socket.SOCK_STREAM)
+        self._sock.setblocking(False)
         self._recvmsg = self._sock.recvmsg
         self._fd = self._sock.fileno()
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -98,6 +94,11 @@ class Connection:
         code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self.lost(error_name(OSError(code, "")), os.strerror(code))
+            return
+        try:
+            self._sock.getpeername()
+        except OSError:  # not yet: that was for the connection that had this descriptor before
+            self._wire.loop.change_hot(self._fd, WRITE)
             return
         self._listen(self._readable)
         self._established()
@@ -170,9 +171,9 @@ class Connection:
                 return
         try:
             if self._clock is None:
-                data, ancillary = self._sock.recv(_READ_BYTES), None
+                data, ancillary = self._sock.recv(READ_BYTES), None
             else:
-                data, ancillary, _, _ = self._recvmsg(_READ_BYTES, _ANCILLARY_BYTES)
+                data, ancillary, _, _ = self._recvmsg(READ_BYTES, ANCILLARY_BYTES)
         except OSError as error:
             self._unread(error)
         else:
@@ -181,47 +182,15 @@ class Connection:
     def _arrived(self, mask: int, data: bytes, ancillary: list[Any] | None) -> None:
         stamp = now_ns()
         if ancillary:
-            seconds, nanoseconds = _unpack(ancillary[0][2])
+            seconds, nanoseconds = unpack(ancillary[0][2])
             stamp = seconds * 1_000_000_000 + nanoseconds - self._clock.offset_ns  # type: ignore[union-attr]
         self.received(data, stamp)
-        if (mask != READ or len(data) == _READ_BYTES) and self._fd >= 0:  # there may be more, or the other side's end
+        if (mask != READ or len(data) == READ_BYTES) and self._fd >= 0:  # there may be more, or the other side's end
             self._wire.loop.change_hot(self._fd, READ | WRITE if self._pending else READ)
 
     def _unread(self, error: OSError) -> None:
         if not isinstance(error, BlockingIOError):
             self.lost(error_name(error), error.strerror)
-
-    def _keeper(self, exchange: Exchange) -> Callable[[int], None]:
-        """The handler while an answer streams: what comes is kept, and nothing else is done. It runs once a token, for
-        thousands of streams in turn, so it takes care to touch little memory: all it needs is in its defaults."""
-
-        def readable(
-            mask: int,
-            recvmsg: Any = self._recvmsg,
-            parts: list[bytes] = exchange.parts,
-            stamps: array[int] = exchange.stamps,
-            clock: KernelClock = self._clock,  # type: ignore[assignment]
-        ) -> None:
-            if mask != READ:
-                self._readable(mask)
-                return
-            try:
-                data, ancillary, _, _ = recvmsg(_READ_BYTES, _ANCILLARY_BYTES)
-            except OSError as error:
-                self._unread(error)
-                return
-            if data[-4:] == _CHUNK_END or not ancillary or not 3 < len(data) < _READ_BYTES:
-                self._arrived(mask, data, ancillary)
-                return
-            seconds, nanoseconds = _unpack(ancillary[0][2])
-            parts.append(data)
-            if seconds != clock.second:
-                clock.turn(seconds)
-            stamps.append(clock.second_ns + nanoseconds)
-            if len(parts) == _PILE and exchange.progress is not None:
-                exchange.progress(exchange)
-
-        return readable
 
     def received(self, data: bytes, stamp: int) -> None:
         """Take what came in; `b""` is the other side's end."""
@@ -233,8 +202,8 @@ class Connection:
         exchange.stamps.append(stamp)
         http = exchange.http
         if http is not None and http.chunked and len(data) > 3:
-            if data[-4:] != _CHUNK_END:
-                if len(exchange.parts) == _PILE and exchange.progress is not None:
+            if data[-4:] != CHUNK_END:
+                if len(exchange.parts) == PILE and exchange.progress is not None:
                     exchange.progress(exchange)
                 return
             if http.events and _ends(data):
@@ -259,7 +228,7 @@ class Connection:
                     if _ends(body):
                         self._finish(exchange, stamp, reusable=http.keep_alive)
                         return
-                    if not body or (len(body) > 3 and body[-4:] != _CHUNK_END):
+                    if not body or (len(body) > 3 and body[-4:] != CHUNK_END):
                         return
             exchange.frame()
         except (httptools.HttpParserError, zlib.error) as error:
@@ -282,8 +251,10 @@ class Connection:
             self.lost("truncated_stream", "the connection was closed in the middle of the answer")
 
     def _stream(self, exchange: Exchange) -> None:
+        """Events follow: from now on they are only kept."""
         if self._clock is not None:
-            self._wire.loop.hand_hot(self._fd, self._keeper(exchange))
+            usual = Usual(self._readable, self._arrived, self._unread)
+            self._wire.loop.hand_hot(self._fd, keeper(exchange, self._recvmsg, self._clock, usual))
 
     def _finish(self, exchange: Exchange, stamp: int, *, reusable: bool) -> None:
         self.exchange = None

@@ -225,7 +225,7 @@ class Exchange:
         if not self.aligned or self.bodies:
             return None
         begin, stamps = self.cursor, self.stamps
-        waiting = list(map(len, self.parts[begin:]))
+        waiting = list(map(len, self.parts[begin : begin + 4 * limit]))
         size = sum(waiting)
         if self.bytes_framed + size < _WORTH_BYTES:
             return None

@@ -11,10 +11,10 @@ from contextlib import suppress
 from typing import Any
 
 from harness.load import messages
-from harness.load.messages import Done, Failed, Start, Stop, WorkerSpec
+from harness.load.messages import Done, Start, Stop, WorkerSpec
 from harness.load.placement import Hear
 
-_LAST_WORDS_S = 10.0  # from a worker's last message to its end
+_LAST_WORDS_S = 8.0  # from a worker's report to its end
 
 
 class Local:
@@ -93,7 +93,7 @@ class LocalSeat:
         assert self._popen.stdout is not None
         for line in self._popen.stdout:
             message = messages.decode_from_worker(line)
-            self._has_reported = isinstance(message, Done | Failed)
+            self._has_reported = isinstance(message, Done)
             self._hear(message)
         self._hear(None)
 

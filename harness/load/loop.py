@@ -18,7 +18,7 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 Handler = Callable[[int], None]
 Chore = Callable[[], bool]  # does one slice of its work; False when it is done
@@ -41,7 +41,6 @@ class _Hot:
         self.handlers: dict[int, Handler] = {}
         self.chores: deque[Chore] = deque()
         self.woken = False
-        self.soon: deque[Callable[[], None]] = deque()
         self._chored = 0.0  # when chores had their last turn
         self._credit = 0.0  # time they may take now; what they took too much is below zero
 
@@ -67,7 +66,13 @@ class _Hot:
         self._chored = now
 
 
-class EpollSelector(_Hot, selectors.EpollSelector):
+if TYPE_CHECKING or hasattr(selectors, "EpollSelector"):
+    _Epoll = selectors.EpollSelector
+else:
+    _Epoll = selectors.SelectSelector  # never made
+
+
+class EpollSelector(_Hot, _Epoll):
     """Linux: one epoll for hot and ordinary descriptors.
 
     Hot ones are told of once, when something has come (edge-triggered): the kernel need not look again whether it was
@@ -75,7 +80,7 @@ class EpollSelector(_Hot, selectors.EpollSelector):
     """
 
     def __init__(self) -> None:
-        selectors.EpollSelector.__init__(self)
+        _Epoll.__init__(self)
         _Hot.__init__(self)
         self._epoll: select.epoll = self._selector  # type: ignore[attr-defined]
 
@@ -91,12 +96,12 @@ class EpollSelector(_Hot, selectors.EpollSelector):
         self._epoll.unregister(fd)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        poll, hot, chores, soon = self._epoll.poll, self.handlers, self.chores, self.soon
+        poll, hot, chores = self._epoll.poll, self.handlers, self.chores
         now = _clock()
         deadline = None if timeout is None else now + timeout
         self.woken = False
         while True:
-            events = poll(0.0 if chores or soon else self._wait(deadline, now), 128)
+            events = poll(0.0 if chores else self._wait(deadline, now), 128)
             cold: list[tuple[int, int]] = []
             for fd, mask in events:
                 handler = hot.get(fd)
@@ -104,9 +109,6 @@ class EpollSelector(_Hot, selectors.EpollSelector):
                     handler(mask)
                 else:
                     cold.append((fd, mask))
-            if soon:
-                for _ in range(min(len(soon), 16)):
-                    soon.popleft()()
             now = _clock()
             if chores:
                 self.some_chores(now, idle=not events)

@@ -20,7 +20,7 @@ from harness.records.wallclock import wall_clock
 _PATIENCE_S = 0.25
 _ARRIVE_S = 60.0  # for an actor to be there: its process imports harness first
 _AWAY_S = 30.0  # a node that is not reachable for so long is lost
-_CLOSE_S = 5.0
+_CLOSE_S = 12.0  # more than a worker gets on its own machine
 _LOOPBACK = ("localhost", "127.", "::1", "[::1]")
 
 

@@ -50,7 +50,7 @@ class Walk:
         self.unread = 0  # answers that have ended but are not read yet
         self.outstanding = 0  # ready or sent, not yet finished
         self.unsent = 0  # cancelled before they were sent
-        self.cancelled: set[int] = set()  # nodes that nobody needs any more
+        self.cancelled: frozenset[int] = frozenset()  # nodes that nobody needs any more
         self.under_way: dict[int, Any] | None = None  # what plays each node, where some may be cancelled
         if any(node.cancel_losers for node in nodes):
             self.under_way = {}
@@ -59,11 +59,11 @@ class Walk:
         for index, node in enumerate(nodes):
             for needed in node.after:
                 self._dependents[needed].append(index)
-        self._failed: set[int] = set()
+        self._failed: frozenset[int] = frozenset()
         self._hopeless = False  # no end of the session can be reached any more
         self._finish_ns = [0] * len(nodes)
         self._answers: list[Message | None] = [None] * len(nodes)
-        self._inherited = {node.history for node in nodes}
+        self._inherited = frozenset(node.history for node in nodes if node.history is not None)
         self._messages: dict[int, list[Message]] = {}  # of nodes whose conversation goes on
         self._won: dict[int, list[int]] = {}  # whose answers a node that needs only some has waited for
 
@@ -106,7 +106,7 @@ class Walk:
             loser = stack.pop()
             if self._finish_ns[loser] or loser in self.cancelled or self._is_needed(loser):
                 continue
-            self.cancelled.add(loser)
+            self.cancelled |= {loser}
             lost.append(loser)
             stack.extend(nodes[loser].after)
         return lost
@@ -124,7 +124,7 @@ class Walk:
         """
         if self._hopeless or index in self._failed:
             return set()
-        self._failed.add(index)
+        self._failed |= {index}
         nodes = self.session.nodes
         dead: set[int] = set()
         for place, node in enumerate(nodes):  # in topological order: whatever a node needs stands before it

@@ -105,11 +105,16 @@ class _Watch:
         sampler.start()
         late = threading.Timer(limit_s, self._kill)
         late.start()
-        _, status, bill = os.wait4(self._root, 0)
-        ended = time.monotonic_ns()
-        in_time = late.is_alive()
-        late.cancel()
-        self._ended.set()
+        try:
+            _, status, bill = os.wait4(self._root, 0)
+            ended = time.monotonic_ns()
+            in_time = late.is_alive()
+        except KeyboardInterrupt:
+            os.killpg(self._root, signal.SIGKILL)
+            raise
+        finally:
+            late.cancel()
+            self._ended.set()
         sampler.join()
         code = os.waitstatus_to_exitcode(status)
         self._process.returncode = code

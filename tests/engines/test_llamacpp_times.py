@@ -11,7 +11,7 @@ from statistics import mean
 
 import pytest
 
-from tests.engines.cores import CLIENT, Means, hold, on_cores, wrapped
+from tests.engines.cores import Means, as_client, hold, wrapped
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("HARNESS_CACHE") or ROOT / ".cache").absolute()
@@ -27,7 +27,7 @@ def test_time_to_first_token_is_the_server_s(tiny_model: Path, tmp_path: Path) -
         reason = "llama-server is not built: make engines"
         pytest.fail(reason) if os.environ.get("HARNESS_REQUIRE_ENGINES") == "1" else pytest.skip(reason)
     words = [sys.executable, "-m", "harness", "run", str(ROOT / "configs/llamacpp.yaml"), "--json", "--quiet"]
-    command = on_cores(words, CLIENT)
+    command = as_client(words)
     for override in (
         f"backend.binary={wrapped(BINARY, tmp_path)}",
         "backend.model=tiny",

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.engines import agents
-from tests.engines.cores import CLIENT, Means, hold, on_cores, wrapped
+from tests.engines.cores import Means, as_client, hold, wrapped
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("HARNESS_CACHE") or ROOT / ".cache").absolute()
@@ -47,10 +47,10 @@ class Finished(NamedTuple):
 
 
 def run(home: Path, config: str, *overrides: str) -> Finished:
-    """`harness run` in a process of its own, on the last core; the engine has the others."""
+    """`harness run` in a process of its own, which goes before the engine."""
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_CACHE": str(home), "OMP_NUM_THREADS": "1"}
     words = [sys.executable, "-m", "harness", "run", str(ROOT / "configs" / config), "--json", "--quiet"]
-    command = on_cores(words, CLIENT)
+    command = as_client(words)
     for override in overrides:
         command += ["-o", override]
     environment = os.environ | offline | {"VLLM_CPU_KVCACHE_SPACE": "1", "NO_COLOR": "1"}
@@ -70,8 +70,8 @@ def run(home: Path, config: str, *overrides: str) -> Finished:
 
 @pytest.fixture(scope="module")
 def vllm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`vllm`, kept off the last core. Its processes spin while they wait for each other: a client that shares all its
-    cores with them is often not woken before an answer is whole, and then every event has the time of the last."""
+    """`vllm`, kept behind the client. Its processes spin while they wait for each other: a client that is their equal
+    is often not woken before an answer is whole, and then every event has the time of the last."""
     return wrapped(VENV / "bin" / "vllm", tmp_path_factory.mktemp("bin"))
 
 

@@ -32,6 +32,8 @@ EVENTS = st.one_of(
     st.builds(lambda text: json.dumps({"choices": [{"index": 0, "text": text}]}).encode(), TEXTS),
     st.builds(lambda text: event("x").replace(b'"x"', b'"%b"' % text), st.binary(max_size=4)),
     st.builds(lambda text: event("x") + b"\n" + event(text), TEXTS),
+    st.builds(lambda text: event(text, note={"content": text}), TEXTS),
+    st.sampled_from([b'{"choices":[]', b'"x":1}', b"{},{}", b'{"choices":[],"usage":{"completion_tokens":3}}']),
     st.sampled_from([b"[DONE]", b"{}", b"", event(None), event(" the"), event(" end", delta={"role": "assistant"})]),
 )
 
@@ -64,6 +66,10 @@ def test_the_texts_are_found(texts: list[str]) -> None:
         b'{"choices":[],"content":"aside"}',
         b'{"note":{"content":"aside"},"choices":[{"index":0,"delta":{"content":"real"}}]}',
         b'{"choices":[{"index":0,"delta":{"content":"said","tool_calls":[{"index":0,"id":"t"}]}}]}',
+        b'{"note":{"content":"a"},"choices":[{"index":0,"delta":{"content":"?!"}}]}',
+        b'{"choices":[{"index":0,"delta":{"content":"a","content":"?!"}}]}',
+        b'{"choices":[{"index":0,"delta":{"content":""}},{"index":1,"delta":{"content":"y"}}]}',
+        b'{"choices":[{"index":1,"delta":{},"finish_reason":"stop"},{"index":0,"delta":{"content":"a"}}],"usage":{}}',
     ],
 )
 def test_what_says_more_than_its_text_has_no_mould(data: bytes) -> None:

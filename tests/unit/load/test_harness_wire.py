@@ -11,7 +11,7 @@ import pytest
 from harness.clock import now_ns
 from harness.errors import TargetError
 from harness.load import connection as connection_module
-from harness.load import kernelclock
+from harness.load import keeper, kernelclock
 from harness.load.exchange import Exchange
 
 EVENT = b'data: {"n": 1}\n\n'
@@ -67,7 +67,7 @@ def test_a_long_answer_is_told_as_it_piles_up(own: Any, serve: Any, answers: Any
 
     exchange = own.run(serve(script).url, main)
     assert own.body(exchange) == EVENT * 600
-    assert set(piles) <= {connection_module._PILE}
+    assert set(piles) <= {keeper.PILE}
 
 
 def closes_later(answers: Any) -> Any:
@@ -296,7 +296,8 @@ def test_kernel_stamps_agree_with_the_clock_and_are_never_late(own: Any, serve: 
         return seconds, nanoseconds
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connection_module, "_unpack", unpack)
+        patch.setattr(connection_module, "unpack", unpack)
+        patch.setattr(keeper, "unpack", unpack)
         exchange = own.ask_once(server.url)
     assert exchange.kernel and exchange.error is None
     delays = sorted(read - stamp for stamp, read in seen)

@@ -1,6 +1,6 @@
-"""Where the files that travel with the package are: profiles, prices, the quickstart.
+"""Where the files that travel with the package are: profiles, prices, presets.
 
-A wheel carries them in `harness/data`; a clone has them in `configs/`. Both give the same names.
+A wheel carries the whole of `configs/` as `harness/data`, so both give the same names.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def root() -> Path:
-    """The folder that holds `quickstart.yaml`, `profiles/`, ..."""
+    """The folder with the presets (`quickstart.yaml`, ...), `profiles/`, `prices/`."""
     packed = _PACKAGE / "data"
     return packed if packed.is_dir() else _PACKAGE.parent / "configs"
 

@@ -62,14 +62,6 @@ class Outcome:
     analysis: Analysis
     exit_code: ExitCode
 
-    def tell(self, *, to_stderr: bool) -> None:
-        """The summary for people, on stdout or stderr."""
-        from rich.console import Console
-
-        from harness.report.terminal import TerminalReport
-
-        TerminalReport().show(self.analysis, Console(stderr=to_stderr, highlight=False))
-
 
 def run(
     experiment: Experiment,

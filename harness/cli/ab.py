@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from harness.cli.options import Json, Output, Quiet
 
 
 def ab(
@@ -26,10 +27,12 @@ def ab(
     ] = False,
     out: Annotated[Path, typer.Option(help="Parent folder of the test's folder.")] = Path("results"),
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the first pair; default from the base.")] = None,
-    format: Annotated[str, typer.Option("--format", "-f", help="terminal, md, html or json.")] = "terminal",
-    output: Annotated[str | None, typer.Option("-O", "--output", help="Write to this path.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document; the same as --format json.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell how it goes on.")] = False,
+    format: Annotated[
+        str | None, typer.Option("--format", "-f", help="terminal (the default), md, html or json.")
+    ] = None,
+    output: Output = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run two configs in interleaved pairs and say whether the candidate is worse.
 
@@ -38,7 +41,7 @@ def ab(
     Both runs of a pair have the same seed; the order alternates (ABBA). Exit codes: 0 no worse than the margin,
     4 runs cannot be trusted, 11 regression, 12 inconclusive.
     """
-    from harness.cli.told import tell
+    from harness.cli.told import progress, tell
     from harness.config.load import load
     from harness.errors import UsageError
     from harness.study.ab import ab as test
@@ -57,8 +60,8 @@ def ab(
         metrics=metric or (),
         out=out,
         one_at_a_time=one_at_a_time,
-        say=(lambda _: None) if quiet else (lambda line: print(f" {line}", file=sys.stderr, flush=True)),
+        say=progress(quiet),
     )
     keep(found, Path(found.folder))
-    tell(found, renderers(found), "json" if json else format, output, out=sys.stdout)
+    tell(found, renderers(found), "json" if json else format, output)
     raise typer.Exit(found.exit_code)

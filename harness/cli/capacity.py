@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from harness.cli.options import Json, Output, Quiet
 
 
 def capacity(
@@ -24,10 +25,12 @@ def capacity(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the first run; default from the config.")] = None,
     out: Annotated[Path, typer.Option(help="Parent folder of the search's folder.")] = Path("results"),
-    format: Annotated[str, typer.Option("--format", "-f", help="terminal, md, html or json.")] = "terminal",
-    output: Annotated[str | None, typer.Option("-O", "--output", help="Write to this path.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document; the same as --format json.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell how it goes on.")] = False,
+    format: Annotated[
+        str | None, typer.Option("--format", "-f", help="terminal (the default), md, html or json.")
+    ] = None,
+    output: Output = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Find the largest load that holds the SLOs, confirm it with a new seed, and say what it costs there.
 
@@ -36,7 +39,7 @@ def capacity(
     Doubles load.concurrency or load.rate until the SLOs fail, then bisects to 10 %. Exit codes: 0 found, 10 even the
     smallest load fails, 12 undecided.
     """
-    from harness.cli.told import tell
+    from harness.cli.told import progress, tell
     from harness.config.load import load
     from harness.study.capacity import capacity as find
     from harness.study.stored import keep, renderers
@@ -50,8 +53,8 @@ def capacity(
         most=most,
         max_runs=max_runs,
         out=out,
-        say=(lambda _: None) if quiet else (lambda line: print(f" {line}", file=sys.stderr, flush=True)),
+        say=progress(quiet),
     )
     keep(found, Path(found.folder))
-    tell(found, renderers(found), "json" if json else format, output, out=sys.stdout)
+    tell(found, renderers(found), "json" if json else format, output)
     raise typer.Exit(found.exit_code)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from harness.cli.options import Json
 
 
 def compare(
@@ -17,10 +20,12 @@ def compare(
         ),
     ],
     format: Annotated[
-        str, typer.Option("--format", "-f", help="terminal, md, html or json; several with commas, with -O.")
-    ] = "terminal",
+        str | None,
+        typer.Option("--format", "-f", help="terminal (the default), md, html, json; several by commas, with -O."),
+    ] = None,
     output: Annotated[
-        str | None, typer.Option("-O", "--output", help="Write to this path; several formats: PATH.{ext}.")
+        str | None,
+        typer.Option("-O", "--output", help="Write to this path; - is standard output. Several formats: PATH.{ext}."),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Compare runs of different loads too, with a warning.")
@@ -28,7 +33,7 @@ def compare(
     table: Annotated[
         bool, typer.Option("--table", help="Only tell speed, memory and money of each run, whatever their loads.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document; the same as --format json.")] = False,
+    json: Json = False,
 ) -> None:
     """Hold runs against the first: ratios with 95 % intervals, effect sizes, and what else differs.
 
@@ -38,7 +43,7 @@ def compare(
     closed load, and (without --force) different workloads or loads: then only these tables are told, and the exit
     code is 2. With --table they are all that is asked for, and it is 0. A different seed is the same load.
     """
-    from harness.cli.told import tell
+    from harness.cli.told import columns, tell
     from harness.errors import UsageError
     from harness.judge.comparison import compare as hold
     from harness.judge.comparison import side_by_side
@@ -50,17 +55,21 @@ def compare(
     if len(runs) < 2:
         raise UsageError("compare needs two runs or more", remedy="harness compare results/<run-id> results/<run-id>")
     subjects = [open_subject(run) for run in runs]
-    renderers = {"terminal": telling.text, "md": telling.markdown, "html": lambda found: html(found, subjects)}
+    renderers: dict[str, Callable[[Any], str]] = {
+        "terminal": partial(telling.text, width=columns()),
+        "md": telling.markdown,
+        "html": lambda found: html(found, subjects),
+    }
     format = "json" if json else format
     if table:
-        tell(side_by_side(subjects), renderers, format, output, out=sys.stdout)
+        tell(side_by_side(subjects), renderers, format, output)
         return
     try:
         found = hold(subjects, force=force)
     except UsageError:
-        tell(side_by_side(subjects), renderers, format, output, out=sys.stdout)
+        tell(side_by_side(subjects), renderers, format, output)
         raise
-    tell(found, renderers, format, output, out=sys.stdout)
+    tell(found, renderers, format, output)
 
 
 def _runs(place: Path) -> list[Path]:

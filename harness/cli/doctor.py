@@ -17,21 +17,19 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON doc
 
     Always exits 0: it gives advice, the verdict of a run decides.
     """
+    from harness.cli.told import as_json, console
     from harness.telemetry.doctor import examine
 
     checks = examine()
     if json:
-        import msgspec
-
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(checks), indent=2) + b"\n")
+        sys.stdout.write(as_json(checks))
         return
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False, soft_wrap=True)
+    screen = console()
     width = max(len(check.name) for check in checks)
     for check in checks:
         mark, style = _MARKS[check.state]
-        console.print(Text(f" {mark} ", style) + Text(f"{check.name:{width}}  {check.value}"))
+        screen.print(Text(f" {mark} ", style) + Text(f"{check.name:{width}}  {check.value}"))
         if check.remedy:
-            console.print(Text(f"   {'':{width}}  → {check.remedy}"))
+            screen.print(Text(f"   {'':{width}}  → {check.remedy}"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from harness.cli.options import Json, Output
 
 if TYPE_CHECKING:
     from harness.judge.expression import Expression
@@ -36,9 +37,9 @@ def gate(
     update_baseline: Annotated[
         str | None, typer.Option(help="Store RUN as results/baselines/NAME.json (or as a path that ends in .json).")
     ] = None,
-    format: Annotated[str, typer.Option("--format", "-f", help="terminal, md or json.")] = "terminal",
-    output: Annotated[str | None, typer.Option("-O", "--output", help="Write to this path.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document; the same as --format json.")] = False,
+    format: Annotated[str | None, typer.Option("--format", "-f", help="terminal (the default), md or json.")] = None,
+    output: Output = None,
+    json: Json = False,
 ) -> None:
     """Judge a finished run by its own SLOs and gate, or by --expr.
 
@@ -67,13 +68,8 @@ def gate(
     report = judge(subject, analysis, expressions, other)
     if update_baseline is not None:
         report.notes.append(_update(subject, expressions, update_baseline))
-    tell(
-        report,
-        {"terminal": telling.text, "md": telling.markdown},
-        "json" if json else format,
-        output,
-        out=sys.stdout,
-    )
+    renderers = {"terminal": telling.text, "md": telling.markdown}
+    tell(report, renderers, "json" if json else format, output)
     raise typer.Exit(report.exit_code)
 
 

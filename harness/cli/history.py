@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from harness.cli.options import Json, Output
 
 DEFAULT = ("ttft.p50", "tpot.p50", "e2e.p95", "rates.output_tokens_per_s")
 
@@ -21,9 +22,11 @@ def history(
     name: Annotated[str | None, typer.Option(help="Only runs of this name.")] = None,
     last: Annotated[int, typer.Option(min=1, help="How many runs of a series to list.")] = 20,
     invalid: Annotated[bool, typer.Option("--all", help="List invalid runs too.")] = False,
-    format: Annotated[str, typer.Option("--format", "-f", help="terminal, md, csv or json.")] = "terminal",
-    output: Annotated[str | None, typer.Option("-O", "--output", help="Write to this path.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document; the same as --format json.")] = False,
+    format: Annotated[
+        str | None, typer.Option("--format", "-f", help="terminal (the default), md, csv or json.")
+    ] = None,
+    output: Output = None,
+    json: Json = False,
 ) -> None:
     """List past runs with the trend of their figures and the points where a figure changed its level.
 
@@ -43,4 +46,4 @@ def history(
         "md": partial(telling.markdown, last=last),
         "csv": partial(telling.rows_csv, names=None if metric is None else found.terms),
     }
-    tell(found, renderers, "json" if json else format, output, out=sys.stdout)
+    tell(found, renderers, "json" if json else format, output)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.options import Config
+
 if TYPE_CHECKING:
     from harness.plan.explain import Explanation
 
 
 def plan(
-    config: Annotated[str, typer.Argument(help="A YAML or JSON file, or the name of a preset such as quickstart.")],
+    config: Config,
     override: Annotated[
         list[str] | None, typer.Option("-o", "--override", help="path=value, e.g. load.rate=5/s.")
     ] = None,
@@ -26,6 +28,7 @@ def plan(
 
     Nothing is sent, and secrets are not looked up. The same plan hash means the same load.
     """
+    from harness.cli.told import as_json, console
     from harness.config.load import load
     from harness.plan import make_plan
     from harness.plan.explain import explain
@@ -35,21 +38,17 @@ def plan(
     check(experiment)
     told = explain(make_plan(experiment))
     if json:
-        import msgspec
-
-        typer.echo(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
+        sys.stdout.write(as_json(told))
         return
-    from rich.console import Console
-
-    console = Console(stderr=not sys.stdout.isatty(), highlight=False, soft_wrap=True)
-    console.print(f"\n [bold]{told.name}[/] · {told.workload} · {told.backend} · seed {told.seed}\n")
+    screen = console()
+    screen.print(f"\n [bold]{told.name}[/] · {told.workload} · {told.backend} · seed {told.seed}\n")
     for label, text in _lines(told):
-        console.print(f" {label:<15}{text}", markup=False)
+        screen.print(f" {label:<15}{text}", markup=False)
     if told.first:
-        console.print(f"\n first {'arrivals' if told.open_loop else 'sessions'}")
+        screen.print(f"\n first {'arrivals' if told.open_loop else 'sessions'}")
         for row in _starts(told):
-            console.print(f" {row}", markup=False, style="dim")
-    console.print(f"\n → harness run {config}\n", markup=False)
+            screen.print(f" {row}", markup=False, style="dim")
+    screen.print(f"\n → harness run {config}\n", markup=False)
 
 
 def _lines(told: Explanation) -> Iterator[tuple[str, str]]:

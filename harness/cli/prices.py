@@ -27,6 +27,7 @@ def prices(
 
     In a config: cost: {price: groq/llama-3-70b}, cost: {accelerator: H100, against: [openai/gpt-4o]}.
     """
+    from harness.cli.told import as_json
     from harness.config.prices import accelerators, models
     from harness.errors import UsageError
 
@@ -38,28 +39,25 @@ def prices(
     if not found and not cards:
         raise UsageError(f"no model and no accelerator has {term!r} in its name", remedy="harness prices")
     if json:
-        import msgspec
-
-        document = {"models": found, "accelerators": cards}
-        typer.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+        sys.stdout.write(as_json({"models": found, "accelerators": cards}))
         return
     _show(found, cards)
 
 
 def _show(found: Sequence[ModelPrice], cards: Sequence[Accelerator]) -> None:
     """A table a kind; under each its dates and sources."""
-    from rich.console import Console
+    from harness.cli.told import console
 
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    screen = console()
     if found:
         keys = [key for key in _COLUMNS if any(key in price.figures for price in found)]
         rows = [[price.name, *(_figure(price.figures.get(key)) for key in keys)] for price in found]
         heads = [f"per 1M tokens, {found[0].currency}", *(_COLUMNS[key] for key in keys)]
-        _table(console, heads, rows, {(price.as_of, price.source) for price in found})
+        _table(screen, heads, rows, {(price.as_of, price.source) for price in found})
     if cards:
         rows = [[card.name, _figure(card.rent), _figure(card.own), _figure(card.kw)] for card in cards]
         heads = [f"an hour of one, {cards[0].currency}", "rented", "owned", "kW"]
-        _table(console, heads, rows, {(card.as_of, card.source) for card in cards})
+        _table(screen, heads, rows, {(card.as_of, card.source) for card in cards})
 
 
 _COLUMNS = {
@@ -79,12 +77,12 @@ def _figure(value: float | None) -> str:
     return max(f"{value:.2f}", f"{value:.10f}".rstrip("0"), key=len)
 
 
-def _table(console: Console, heads: list[str], rows: list[list[str]], origins: set[tuple[str | None, str]]) -> None:
+def _table(screen: Console, heads: list[str], rows: list[list[str]], origins: set[tuple[str | None, str]]) -> None:
     widths = [max(len(row[place]) for row in [heads, *rows]) for place in range(len(heads))]
-    console.print()
+    screen.print()
     for row in [heads, *rows]:
         name, *figures = row
         cells = "".join(f"  {cell:>{width}}" for cell, width in zip(figures, widths[1:], strict=True))
-        console.print(f" {name:<{widths[0]}}{cells}", markup=False, style="bold" if row is heads else None)
+        screen.print(f" {name:<{widths[0]}}{cells}", markup=False, style="bold" if row is heads else None)
     for as_of, source in sorted(origins, key=str):
-        console.print(f" as of {as_of or 'an unknown date'}: {source}", markup=False, style="dim")
+        screen.print(f" as of {as_of or 'an unknown date'}: {source}", markup=False, style="dim")

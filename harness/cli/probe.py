@@ -33,4 +33,4 @@ def probe(
         if config is not None
         else probe_url(str(url), model=model, api_key=api_key)
     )
-    tell(findings, as_json=json)
+    tell(findings, json=json)

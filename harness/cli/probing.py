@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from harness.cli.told import as_json, console
+
 if TYPE_CHECKING:
     from harness.load.survey import Survey
 
@@ -62,28 +64,24 @@ def probe_url(url: str, *, model: str | None, api_key: str | None) -> Survey:
     return survey(experiment, experiment.backend)
 
 
-def tell(found: Survey, *, as_json: bool) -> None:
+def tell(found: Survey, *, json: bool) -> None:
     """One screen, or one JSON document on stdout."""
-    if as_json:
-        import msgspec
-
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    if json:
+        sys.stdout.write(as_json(found))
         return
-    from rich.console import Console
-
-    console = Console(highlight=False)
+    screen = console()
     engine = " ".join(part for part in (found.engine or "engine unknown", found.engine_version or "") if part)
-    console.print(f" [green]✓[/] {found.url}   {engine}" + ("   SIMULATED" if found.simulated else ""))
-    console.print(f"   dialect   {found.dialect} · {found.api}")
+    screen.print(f" [green]✓[/] {found.url}   {engine}" + ("   SIMULATED" if found.simulated else ""))
+    screen.print(f"   dialect   {found.dialect} · {found.api}")
     others = [name for name in found.models if name != found.model]
     more = f"   (also: {', '.join(others[:4])}{', …' if len(others) > 4 else ''})" if others else ""
-    console.print(f"   model     {found.model}{more}", markup=False)
+    screen.print(f"   model     {found.model}{more}", markup=False)
     if found.tokens_per_word is not None:
-        console.print(
+        screen.print(
             f"   tokens    {found.tokens_per_word:.2f} a word of our filler,"
             f" {found.message_overhead_tokens:.0f} more a message, {found.prompt_overhead_tokens:.0f} more a prompt"
         )
     for name, words in _ABILITIES.items():
         able = found.abilities.get(name)
         mark = {True: "[green]✓[/]", False: "[yellow]–[/]", None: "?"}[able]
-        console.print(f"   {mark} {words}")
+        screen.print(f"   {mark} {words}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from harness.metrics.analysis import Analysis
+    from rich.console import Console
+
     from harness.records.folder import RunFolder
     from harness.report.outputs import Outputs
 
@@ -19,9 +20,11 @@ _FILES = ("html", "parquet", "png")  # not for the eye at a shell
 def report(
     run: Annotated[Path, typer.Argument(help="The folder of a run or a study, results/<run-id>, or any file in it.")],
     format: Annotated[
-        str,
-        typer.Option("--format", "-f", help="terminal, html, md, json, csv, junit, parquet ...; several by commas."),
-    ] = "terminal",
+        str | None,
+        typer.Option(
+            "--format", "-f", help="terminal (the default), html, md, json, csv, junit, parquet ...; several by commas."
+        ),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -45,12 +48,14 @@ def report(
 
     With --session one session is drawn as a timeline: harness report results/... --session slowest
 
-    Without -O, one text format goes to standard output; html, parquet, png, and each of several formats go to the run's
-    folder as report.<extension>. With -O and several formats the path must hold {ext}, as in -O out/run.{ext}.
-    pushgateway is pushed to the URL of a gateway: -O http://HOST:9091.
+    Without -O, a text format that is named goes to standard output, also into a pipe; html, parquet, png, and each of
+    several formats go to the run's folder as report.<extension>. With -O and several formats the path must hold {ext},
+    as in -O out/run.{ext}. pushgateway is pushed to the URL of a gateway: -O http://HOST:9091.
     """
     from harness.judge.evaluate import evaluate
     from harness.records.folder import RunFolder
+    from harness.report.outputs import STDOUT
+    from harness.report.terminal import TerminalReport
 
     if json:
         format = "json"
@@ -60,19 +65,19 @@ def report(
     if session is not None:
         _tell_session(folder, session, format, output)
         return
-    names = [name.strip() for name in format.split(",") if name.strip()]
+    names = [name.strip() for name in ("terminal" if format is None else format).split(",") if name.strip()]
     outputs = _outputs(names, output, folder)
     analysis = evaluate(folder)
     if outputs is None:
-        _show(analysis)
+        TerminalReport().show(analysis, _screen(format))
         return
     outputs.write(analysis)
     for one in outputs.outputs:
-        if one.path != "-":
+        if one.path != STDOUT:
             print(one.done, file=sys.stderr)
 
 
-def _tell_study(place: Path, format: str, output: str | None, session: str | None) -> bool:
+def _tell_study(place: Path, format: str | None, output: str | None, session: str | None) -> bool:
     """Tell an A/B test, a sweep or a capacity search again; False where none lies there."""
     from harness.study.files import study_file
 
@@ -90,7 +95,7 @@ def _tell_study(place: Path, format: str, output: str | None, session: str | Non
     return True
 
 
-def _tell_session(folder: RunFolder, name: str, format: str, output: str | None) -> None:
+def _tell_session(folder: RunFolder, name: str, format: str | None, output: str | None) -> None:
     """One session, as a timeline or as JSON, on standard output or in a file."""
     from harness.cli.told import tell
     from harness.errors import UsageError
@@ -100,7 +105,7 @@ def _tell_session(folder: RunFolder, name: str, format: str, output: str | None)
 
     analysis = evaluate(folder)
     if name == "all":
-        tell(list(session_details(analysis)), {}, format, output, out=sys.stdout)
+        tell(list(session_details(analysis)), {}, format, output)
         return
     found = find_session(analysis, name)
     if found is None:
@@ -110,10 +115,10 @@ def _tell_session(folder: RunFolder, name: str, format: str, output: str | None)
             remedy=f"an id ({some}, ...), a number, median, p95 or slowest",
         )
     detail = session_detail(analysis, found)
-    if format == "terminal" and output is None:
-        show(detail)
+    if format in (None, "terminal") and output is None:
+        show(detail, _screen(format))
     else:
-        tell(detail, {"terminal": timeline}, format, output, out=sys.stdout)
+        tell(detail, {"terminal": timeline}, format, output)
 
 
 def _outputs(names: list[str], output: str | None, folder: RunFolder) -> Outputs | None:
@@ -142,9 +147,8 @@ def _outputs(names: list[str], output: str | None, folder: RunFolder) -> Outputs
     return Outputs.parse(f"{name}={place}" for name, place in places.items())
 
 
-def _show(analysis: Analysis) -> None:
-    from rich.console import Console
+def _screen(format: str | None) -> Console:
+    """Where the text of a terminal goes: to standard output in any case, where it was asked for by name."""
+    from harness.cli.told import console
 
-    from harness.report.terminal import TerminalReport
-
-    TerminalReport().show(analysis, Console(highlight=False))
+    return console(None if format is None else sys.stdout)

@@ -9,14 +9,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.options import Config, Reports
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.live.serving import Serving
 
+_MetricsPort = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, help="Serve live figures to Prometheus on this port; 0 takes a free one."),
+]
+_LiveUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[HOST:]PORT",
+        help="Serve the live view as a web page, on the loopback unless a host is given; port 0 takes a free one.",
+    ),
+]
+_Shard = Annotated[
+    str | None, typer.Option(metavar="I/N", help="Play only shard I of N (0/3, 1/3, 2/3); then harness merge.")
+]
+_StartAt = Annotated[
+    str | None,
+    typer.Option(metavar="T", help="Start the load at this instant: 2026-01-31T12:00:00Z, Unix seconds, or +20s."),
+]
+
 
 def run(
-    config: Annotated[str, typer.Argument(help="A YAML or JSON file, or the name of a preset such as quickstart.")],
+    config: Config,
     override: Annotated[
         list[str] | None, typer.Option("-o", "--override", help="path=value, e.g. load.rate=5/s; repeatable.")
     ] = None,
@@ -30,26 +50,12 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would happen, as `harness plan` does.")
     ] = False,
-    report: Annotated[list[str] | None, typer.Option(help="FORMAT=PATH: write a further report; repeatable.")] = None,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(min=0, max=65535, help="Serve live figures to Prometheus on this port; 0 takes a free one."),
-    ] = None,
+    report: Reports = None,
+    metrics_port: _MetricsPort = None,
     metrics_host: Annotated[str, typer.Option(help="Address of --metrics-port.")] = "127.0.0.1",
-    live_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="[HOST:]PORT",
-            help="Serve the live view as a web page, on the loopback unless a host is given; port 0 takes a free one.",
-        ),
-    ] = None,
-    shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Play only shard I of N (0/3, 1/3, 2/3); then harness merge.")
-    ] = None,
-    start_at: Annotated[
-        str | None,
-        typer.Option(metavar="T", help="Start the load at this instant: 2026-01-31T12:00:00Z, Unix seconds, or +20s."),
-    ] = None,
+    live_url: _LiveUrl = None,
+    shard: _Shard = None,
+    start_at: _StartAt = None,
 ) -> None:
     """Run one experiment and judge it.
 
@@ -83,7 +89,10 @@ def run(
     if json:
         sys.stdout.write(outcome.folder.summary.read_text(encoding="utf-8"))
     if not quiet:
-        outcome.tell(to_stderr=json or not sys.stdout.isatty())
+        from harness.cli.told import console
+        from harness.report.terminal import TerminalReport
+
+        TerminalReport().show(outcome.analysis, console(sys.stderr if json else None))
     raise typer.Exit(int(outcome.exit_code))
 
 

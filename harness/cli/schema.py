@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -24,7 +24,9 @@ def schema(what: Annotated[Document, typer.Argument(help="Whose shape to print."
 
     With the first line `# yaml-language-server: $schema=harness.schema.json` editors complete and check a config.
     """
-    typer.echo(json.dumps(_schema(what), indent=2))
+    from harness.cli.told import as_json
+
+    sys.stdout.write(as_json(_schema(what)))
 
 
 def _schema(what: Document) -> dict[str, Any]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from harness.errors import UsageError
 from harness.units import parse_duration, parse_rate
+
+if TYPE_CHECKING:
+    from harness.sim.faults import Faults
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
@@ -21,14 +24,14 @@ def _fault(words: str, metavar: str = "P") -> Any:
     return typer.Option(help=words, metavar=metavar, rich_help_panel=_FAULTS)
 
 
-def _read(option: str, text: str | None, parse: Callable[[str], _T], default: _D) -> _T | _D:
+def _read(name: str, text: str | None, parse: Callable[[str], _T], default: _D) -> _T | _D:
     """The parsed value of an option, or `default` where it was not given."""
     if text is None:
         return default
     try:
         return parse(text)
     except ValueError as error:
-        raise UsageError(f"--{option}: {error}") from None
+        raise UsageError(f"--{name.replace('_', '-')}: {error}") from None
 
 
 def sim(
@@ -65,23 +68,9 @@ def sim(
     A fixed pace:  harness sim --ttft 30ms --itl 2ms --truth truth.jsonl
     With faults:   harness sim --truncate 1% --stall @3,7 --stall-for 2s
     """
-    from harness.sim.faults import Faults, parse_chance
     from harness.sim.options import SimOptions
     from harness.sim.server import serve
 
-    faults = Faults(
-        error_rate=_read("error-rate", error_rate, parse_chance, 0.0),
-        empty=_read("empty", empty, parse_chance, 0.0),
-        midstream_error=_read("midstream-error", midstream_error, parse_chance, 0.0),
-        truncate=_read("truncate", truncate, parse_chance, 0.0),
-        reset=_read("reset", reset, parse_chance, 0.0),
-        stall=_read("stall", stall, parse_chance, 0.0),
-        garbage=_read("garbage", garbage, parse_chance, 0.0),
-        stall_for=_read("stall-for", stall_for, parse_duration, 0.0),
-        slow_accept=_read("slow-accept", slow_accept, parse_duration, 0.0),
-        rate_limit=_read("rate-limit", rate_limit, parse_rate, None),
-        status=status,
-    )
     options = SimOptions(
         profile=profile,
         host=host,
@@ -95,6 +84,23 @@ def sim(
         role_first=role_first,
         tokens_per_event=tokens_per_event,
         parent_pid=parent_pid,
-        faults=faults,
+        faults=_faults(
+            {"error_rate": error_rate, "empty": empty, "midstream_error": midstream_error, "garbage": garbage}
+            | {"truncate": truncate, "reset": reset, "stall": stall},
+            {"stall_for": stall_for, "slow_accept": slow_accept},
+            rate_limit=_read("rate_limit", rate_limit, parse_rate, None),
+            status=status,
+        ),
     )
     serve(options)
+
+
+def _faults(
+    chances: dict[str, str | None], times: dict[str, str | None], *, rate_limit: float | None, status: int | None
+) -> Faults:
+    """The faults asked for, from the texts of their options."""
+    from harness.sim.faults import Faults, parse_chance
+
+    given: dict[str, Any] = {name: _read(name, text, parse_chance, 0.0) for name, text in chances.items()}
+    given |= {name: _read(name, text, parse_duration, 0.0) for name, text in times.items()}
+    return Faults(**given, rate_limit=rate_limit, status=status)

@@ -18,6 +18,7 @@ from harness.judge.slo import Estimate
 from harness.judge.term import Term
 from harness.metrics.analysis import Analysis
 from harness.metrics.summary import Summary
+from harness.records.document import indented
 from harness.records.folder import RunFolder, write_whole
 
 SCHEMA = 1
@@ -118,7 +119,7 @@ def store(subject: Subject, terms: Sequence[Term], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResultsError(f"cannot write {path}: {error.strerror}") from error
-    write_whole(path, msgspec.json.format(msgspec.json.encode(stored), indent=2) + b"\n")
+    write_whole(path, indented(stored) + b"\n")
 
 
 def _with(subject: Subject, terms: Sequence[Term]) -> Facts:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness.metrics.session_figures import Amplification, JoinFigures, PrefixReuse, Slowdown
+from harness.records.document import indented
 
 SCHEMA = 1
 
@@ -250,7 +251,7 @@ class Summary(msgspec.Struct, kw_only=True):
 
 def to_json(summary: Summary) -> bytes:
     """Indented JSON, as it lies in the run's folder."""
-    return msgspec.json.format(msgspec.json.encode(summary), indent=2)
+    return indented(summary)
 
 
 from_json = msgspec.json.Decoder(Summary).decode

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from harness.records.document import indented
 from harness.records.folder import write_whole
 from harness.records.machine import machine
 
@@ -45,5 +46,5 @@ def write(told: dict[str, Any]) -> Path:
     """Keep it. Raises ResultsError where the cache cannot be written."""
     path = place()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
+    write_whole(path, indented(told) + b"\n")
     return path

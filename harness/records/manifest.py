@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from harness.records.document import indented
 from harness.records.snapshot import Health
 
 SCHEMA = 1
@@ -90,7 +91,7 @@ class Manifest(msgspec.Struct, kw_only=True):
 
 
 def to_json(manifest: Manifest) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    return indented(manifest)
 
 
 from_json = msgspec.json.Decoder(Manifest).decode

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from harness.records.document import indented
 from harness.report.figures import clean
 from harness.report.measures import Measure, measures
 
@@ -43,7 +42,7 @@ class BiggerIsBetterReport:
 def _document(analysis: Analysis, *, higher_is_better: bool) -> str:
     extra = f"{clean(analysis.summary.run.id)}: {analysis.summary.validity.verdict}"
     rows = [_entry(one, extra) for one in measures(analysis.summary) if one.higher_is_better == higher_is_better]
-    return msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n"
+    return indented(rows).decode() + "\n"
 
 
 def _entry(one: Measure, extra: str) -> dict[str, str | float]:

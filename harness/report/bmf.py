@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from harness.records.document import indented
 from harness.report.figures import clean
 from harness.report.measures import measures
 
@@ -32,7 +31,7 @@ class BmfReport:
             metric = {"value": one.value, "lower_value": one.low, "upper_value": one.high}
             told[_slug(f"{one.name} {one.unit}")] = {key: value for key, value in metric.items() if value is not None}
         name = clean(analysis.summary.run.name or analysis.summary.run.id, 200)
-        return msgspec.json.format(msgspec.json.encode({f"harness/{name}": told}), indent=2).decode() + "\n"
+        return indented({f"harness/{name}": told}).decode() + "\n"
 
 
 def _slug(text: str) -> str:

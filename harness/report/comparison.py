@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 
 from harness.judge.comparison import Comparison, Row, Versus
 from harness.judge.contrast import Ratio
@@ -16,6 +17,7 @@ from harness.units import format_number
 MARKS = {"better": "✓ better", "worse": "✗ worse", "changed": "· changed", "unclear": "· no difference shown"}
 _EFFECT = "effect is Cliff's delta in a word, over all values: negligible < 0.15 < small < 0.33 < medium < 0.47 < large"
 _MANIFOLD = 10.0
+_CELLS = 3  # of a run against A: the change, in a word, the effect
 
 
 def change(found: Ratio | None) -> str:
@@ -38,9 +40,9 @@ def percent(ratio: float) -> str:
     return f"{(ratio - 1) * 100:+.1f}".replace("-", "−")
 
 
-def text(comparison: Comparison) -> str:
-    """Plain text."""
-    return "\n".join(_text(comparison)).rstrip() + "\n"
+def text(comparison: Comparison, width: int = 0) -> str:
+    """Plain text. What is wider than `width` columns is told in parts under each other; 0 is without a limit."""
+    return "\n".join(_text(comparison, width)).rstrip() + "\n"
 
 
 def markdown(comparison: Comparison) -> str:
@@ -100,6 +102,28 @@ def _rows(comparison: Comparison) -> list[list[str]]:
     return [head, *([row.term, *_figures(row), *_against(row)] for row in comparison.rows)]
 
 
+def _parts(rows: list[list[str]], runs: int, width: int) -> Iterator[tuple[list[list[str]], int]]:
+    """The table in parts that fit, each with the terms in front: figures first, then each run against A. With each
+    part the number of its columns of figures."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    against = (range(first, first + _CELLS) for first in range(runs + 1, len(widths), _CELLS))
+    parts = [[0]]
+    for group in (*([column] for column in range(1, runs + 1)), *map(list, against)):
+        whole = [*parts[-1], *group]
+        if width and len(parts[-1]) > 1 and sum(widths[column] + 2 for column in whole) > width + 1:
+            parts.append([0, *group])
+        else:
+            parts[-1] = whole
+    for part in parts:
+        yield [[row[column] for column in part] for row in rows], sum(0 < column <= runs for column in part)
+
+
+def _hung(head: str, told: str, width: int) -> list[str]:
+    """A line after `head`, or several of that width, the further ones indented."""
+    room = max(width, 40) if width else len(head) + len(told)
+    return wrap(head + told, room, subsequent_indent=" " * len(head), break_long_words=False, break_on_hyphens=False)
+
+
 def _figures(row: Row) -> list[str]:
     return [figure(found, row.unit) for found in row.figures]
 
@@ -132,15 +156,15 @@ def _labelled(comparison: Comparison, lists: Sequence[list[Difference]]) -> Iter
     yield from zip((run.label for run in comparison.runs[1:]), lists, strict=True)
 
 
-def _text(comparison: Comparison) -> Iterator[str]:
+def _text(comparison: Comparison, width: int) -> Iterator[str]:
     yield ""
     for run in comparison.runs:
         yield f" {run.label}  {clean(run.source)}   {clean(run.engine, 40)} · seed {run.seed} · {run.verdict}"
     said = list(warnings(comparison))
-    yield from ("", *(f" ! {warning}" for warning in said)) if said else ()
-    if comparison.rows:
+    yield from ("", *(line for warning in said for line in _hung(" ! ", warning, width))) if said else ()
+    for part, figures in _parts(_rows(comparison), len(comparison.runs), width) if comparison.rows else ():
         yield ""
-        yield from table(_rows(comparison), right=len(comparison.runs))
+        yield from table(part, right=figures)
     yield from ("", " Speed and memory")
     yield from table(_classic(comparison), left=2, right=4)
     if comparison.self_hosting:
@@ -149,9 +173,11 @@ def _text(comparison: Comparison) -> Iterator[str]:
     for label, found in _labelled(comparison, comparison.differences):
         yield ""
         yield f" What differs from A to {label}{'' if found else ': nothing that is known'}"
-        yield from (f" · {clean(difference.told())}" for difference in found)
+        for difference in found:
+            yield from _hung(" · ", clean(difference.told()), width)
     yield ""
-    yield from (f" {note}." for note in notes(comparison))
+    for note in notes(comparison):
+        yield from _hung(" ", f"{note}.", width)
 
 
 def _markdown(comparison: Comparison) -> Iterator[str]:

@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING
 
 from harness.metrics.summary import MetricStats
-from harness.report.series import inert
+from harness.report.figures import inert
 
 if TYPE_CHECKING:
     from harness.metrics.analysis import Analysis

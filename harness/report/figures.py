@@ -17,6 +17,7 @@ DASH = "–"
 
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 _CURRENCY = re.compile(r"^[A-Z]{3}$")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _BARE = {"", "count"}
 _SUFFIX_S = {"µs": 1e-6, "ms": 1e-3, "s": 1.0}
 _UNTOLD = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
@@ -120,3 +121,9 @@ def clean(text: object, limit: int = 0) -> str:
     flat = re.sub(r"[\n\r\t]", " ", str(text))
     told = "".join("\ufffd" if unicodedata.category(char) in _UNTOLD else char for char in flat).strip()
     return told if not limit or len(told) <= limit else told[: max(0, limit - 1)].rstrip() + "…"
+
+
+def inert(text: object) -> str:
+    """Foreign text for a cell of a table that no spreadsheet takes for a formula; a number stays one."""
+    told = clean(text)
+    return f"'{told}" if told.startswith(("=", "+", "-", "@")) and not _NUMBER.fullmatch(told) else told

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from harness.judge.expression import parse
 from harness.judge.term import of_expression
 from harness.metrics.summary import Summary
+from harness.records.document import indented
 from harness.report.figures import clean
 from harness.report.measures import Measure, measures
 
@@ -35,7 +34,7 @@ class PyTorchHudReport:
         summary = analysis.summary
         targets = _targets(summary)
         records = [_record(summary, one, targets.get(one.name)) for one in measures(summary)]
-        return msgspec.json.format(msgspec.json.encode(records), indent=2).decode() + "\n"
+        return indented(records).decode() + "\n"
 
 
 def _record(summary: Summary, one: Measure, target: float | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from harness.judge.term import Term, term
 from harness.metrics.summary import Summary
-from harness.report.figures import clean
+from harness.report.figures import inert
 from harness.report.measures import NAMES
 
 ABOUT = ("time", "run", "name", "engine", "engine_version", "model", "verdict")
@@ -29,9 +29,3 @@ def row(summary: Summary, names: Sequence[str] = NAMES) -> list[str]:
 @lru_cache
 def _term(name: str) -> Term:
     return term(name)
-
-
-def inert(text: str) -> str:
-    """Foreign text that no spreadsheet takes for a formula."""
-    told = clean(text)
-    return f"'{told}" if told.startswith(("=", "+", "-", "@")) else told

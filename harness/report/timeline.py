@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from harness.metrics.session_detail import JoinDetail, RequestDetail, SessionDetail
 from harness.report.figures import clean, count, whole
 from harness.units import format_duration, format_number, format_share
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 WIDTH = 100
 MOST_ROWS = 40
@@ -41,12 +45,10 @@ def timeline(detail: SessionDetail) -> str:
     return "".join("".join(part.text for part in line).rstrip() + "\n" for line in lay_out(detail))
 
 
-def show(detail: SessionDetail) -> None:
-    """The same on standard output: coloured on a terminal, unless NO_COLOR is set."""
-    from rich.console import Console
+def show(detail: SessionDetail, console: Console) -> None:
+    """The same on a console: coloured on a terminal, unless NO_COLOR is set."""
     from rich.text import Text
 
-    console = Console(highlight=False)
     for line in lay_out(detail):
         text = Text()
         for part in line:

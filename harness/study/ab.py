@@ -26,8 +26,10 @@ from harness.judge.paired import (
 )
 from harness.judge.term import Term, term
 from harness.metrics.analysis import Analysis
+from harness.records.document import indented
 from harness.records.folder import RunFolder, write_whole
 from harness.run import check, run
+from harness.study.files import AB
 from harness.study.target import kept_up
 from harness.units import format_share
 
@@ -186,7 +188,7 @@ def ab(
         folder=str(folder.path),
     )
     _conclude(result, trial, pairs)
-    write_whole(folder.path / "ab.json", msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+    write_whole(folder.path / AB, indented(result) + b"\n")
     return result
 
 

@@ -14,8 +14,10 @@ from harness.errors import ExitCode, UsageError
 from harness.judge.look import LOOKS, Held, look
 from harness.metrics.analysis import Analysis
 from harness.metrics.summary import CostFigures, Rates, SloResult
+from harness.records.document import indented
 from harness.records.folder import RunFolder, write_whole
 from harness.run import check, run
+from harness.study.files import CAPACITY
 from harness.study.saturation import saturated
 from harness.study.search import RESOLUTION, Bracket, Hold, search
 from harness.study.target import kept_up
@@ -221,7 +223,7 @@ def capacity(
             bracket = _so_far(prober.probes)
             notes.append(str(enough))
     result = _result(experiment, bracket, prober, whole=whole, notes=notes, folder=folder)
-    write_whole(folder.path / "capacity.json", msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+    write_whole(folder.path / CAPACITY, indented(result) + b"\n")
     return result
 
 

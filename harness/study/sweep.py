@@ -15,8 +15,10 @@ from harness.config.load import load, resolved
 from harness.errors import ExitCode, HarnessError, ResultsError, UsageError
 from harness.judge.evaluate import evaluate
 from harness.metrics.summary import Summary
+from harness.records.document import indented
 from harness.records.folder import RunFolder, write_whole
 from harness.run import check, run
+from harness.study.files import SWEEP
 from harness.study.frontier import frontier
 
 SCHEMA = 1
@@ -200,8 +202,7 @@ def _conclude(result: SweepResult) -> None:
     failed = any(point.state == "failed" for point in points)
     invalid = any(point.verdict == "invalid" for point in points)
     result.exit_code = int(ExitCode.TARGET if failed else ExitCode.INVALID if invalid else ExitCode.PASSED)
-    document = msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n"
-    write_whole(Path(result.folder) / "sweep.json", document)
+    write_whole(Path(result.folder) / SWEEP, indented(result) + b"\n")
 
 
 def _minus(value: float | None) -> float | None:

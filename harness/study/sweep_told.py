@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from harness.report.comparison import markdown_table, table
-from harness.report.figures import amount, clean
+from harness.report.figures import amount, clean, inert
 from harness.report.markup import escape
 from harness.study.sweep import Point, SweepResult
 from harness.units import format_number
@@ -46,8 +46,8 @@ def sweep_csv(result: SweepResult) -> str:
     for point in result.points:
         figures = ["" if (value := getattr(point, name)) is None else value for name in _FIGURES]
         marks = [str(getattr(point, flag)).lower() for flag in flags]
-        values = [_inert(told_value(point.values[path])) for path in result.paths]
-        error = _inert(clean(point.error))
+        values = [inert(told_value(point.values[path])) for path in result.paths]
+        error = inert(point.error)
         writer.writerow([*values, point.state, point.verdict, *figures, *marks, point.folder, error])
     return out.getvalue()
 
@@ -97,8 +97,3 @@ def sweep_notes(result: SweepResult) -> Iterator[str]:
 def told_value(value: object) -> str:
     """A value of the grid, as a config would have it."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def _inert(text: str) -> str:
-    """Text that no spreadsheet takes for a formula; a number stays one."""
-    return f"'{text}" if text.startswith(("=", "+", "@")) else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import median
 
@@ -43,8 +44,9 @@ class Medians:
     def problems(self, scenario: str, client: str) -> list[str]:
         return list(dict.fromkeys(result.problem for result in self.of(scenario, client) if result.problem))
 
-    def verdicts(self, scenario: str, client: str) -> list[str]:
-        return list(dict.fromkeys(result.verdict for result in self.of(scenario, client) if result.verdict))
+    def verdicts(self, scenario: str, client: str) -> Counter[str]:
+        """What the client itself says of its runs, and of how many of them."""
+        return Counter(result.verdict for result in self.of(scenario, client) if result.verdict)
 
 
 def _median(values: object) -> float | None:

@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shlex
 import sys
 import time
@@ -90,11 +91,12 @@ def machine(where: Cores) -> dict[str, Any]:
     """What this was measured on."""
     facts = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     models = [line.partition(":")[2].strip() for line in facts if line.startswith("model name")]
+    release = re.match(r"\d+\.\d+", platform.release())  # what a vendor adds to it says nothing to others
     return {
         "cpu": models[0] if models else platform.machine(),
         "cores": os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "kernel": f"{platform.system()} {platform.release()}",
+        "kernel": f"{platform.system()} {release[0] if release else ''}".rstrip(),
         "python": platform.python_version(),
         "load_average_before": os.getloadavg()[0],
         "server_core": where.server,

@@ -103,5 +103,7 @@ def _notes(medians: Medians, scenario: str, clients: Sequence[str]) -> list[str]
     notes = [
         f"- {client}: {' '.join(p.split())[:300]}" for client in clients for p in medians.problems(scenario, client)
     ]
-    notes += [f"- {client} calls its run {v}." for client in clients for v in medians.verdicts(scenario, client)]
+    for client in clients:
+        said = medians.verdicts(scenario, client)
+        notes += [f"- {client} calls {runs} of its {said.total()} runs {verdict}." for verdict, runs in said.items()]
     return ["\n".join(notes)] if notes else []

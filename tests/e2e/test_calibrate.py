@@ -28,16 +28,17 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def told(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+def told(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["harness", *words])
         with pytest.raises(SystemExit) as ended:
             main()
-    return int(ended.value.code or 0), capfd.readouterr().out
+    written = capfd.readouterr()
+    return int(ended.value.code or 0), written.out, written.err
 
 
 def test_measured_kept_and_quoted(small: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    code, out = told(capfd, "calibrate", "--streams", "4", "--json")
+    code, out, _ = told(capfd, "calibrate", "--streams", "4", "--json")
     assert code == 0
     found = json.loads(out)
     ceiling, (error,) = found["ceiling"], found["errors"]
@@ -51,16 +52,17 @@ def test_measured_kept_and_quoted(small: Path, capfd: pytest.CaptureFixture[str]
     assert json.loads(kept.read_text()) == found
 
     (small / "run.yaml").write_text(RUN)
-    code, out = told(capfd, "run", "run.yaml", "--json", "--quiet")
+    code, out, _ = told(capfd, "run", "run.yaml", "--json", "--quiet")
     assert code in (0, 4), out  # the machine may be busy: that is a finding of the client's
     (manifest,) = (small / "results").glob("*/manifest.json")
     assert json.loads(manifest.read_text())["calibration"] == found
 
 
 def test_told_to_people_and_not_kept(small: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    code, out = told(capfd, "calibrate", "--streams", "2", "--no-keep")
+    code, out, err = told(capfd, "calibrate", "--streams", "2", "--no-keep")
     assert code == 0
-    assert "events a second for one worker's core" in out
-    assert "at 2 streams" in out
-    assert "kept" not in out
+    assert out == ""  # no terminal: what is for people goes to standard error
+    assert "events a second for one worker's core" in err
+    assert "at 2 streams" in err
+    assert "kept" not in err
     assert not (small / "cache" / "harness").exists()

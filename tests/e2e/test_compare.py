@@ -78,9 +78,10 @@ def test_unlike_loads(run_harness: Cli, runs: tuple[Path, dict[str, str]]) -> No
     refused = run_harness("compare", run["base"], run["other"], cwd=place)
     assert refused.returncode == 2
     assert "workload.turns" in refused.stderr
-    assert "Speed and memory" in refused.stdout  # that much can be told of any runs
-    assert "ttft.p50" not in refused.stdout
-    assert "DIFFERENT LOADS" in run_harness("compare", run["base"], run["other"], "--force", cwd=place).stdout
+    assert "Speed and memory" in refused.stderr  # that much can be told of any runs
+    assert "ttft.p50" not in refused.stderr
+    assert refused.stdout == ""
+    assert "DIFFERENT LOADS" in run_harness("compare", run["base"], run["other"], "--force", cwd=place).stderr
     never = run_harness("compare", run["base"], run["open"], "--force", cwd=place)
     assert never.returncode == 2
     assert "open" in never.stderr
@@ -115,14 +116,16 @@ def test_a_gate_with_a_stored_baseline(run_harness: Cli, runs: tuple[Path, dict[
     assert [result["verdict"] for result in json.loads(slow.stdout)["results"]] == ["fail", "pass"]
     unfit = run_harness("gate", run["other"], "--baseline", "main", cwd=place)
     assert unfit.returncode == 12
-    assert "does not fit" in unfit.stdout
+    assert "does not fit" in unfit.stderr
 
 
 def test_a_gate_without_a_baseline(run_harness: Cli, runs: tuple[Path, dict[str, str]]) -> None:
     place, run = runs
     done = run_harness("gate", run["base"], cwd=place)
     assert done.returncode == 0
-    assert "skipped" in done.stdout
+    assert "skipped" in done.stderr and done.stdout == ""
+    named = run_harness("gate", run["base"], "--format", "terminal", cwd=place)
+    assert "skipped" in named.stdout and named.stderr == ""
     assert run_harness("gate", run["base"], "--expr", "ttft.p50 < 1ms", cwd=place).returncode == 10
     assert run_harness("gate", run["base"], "-e", "ttft.p99 < 1s", cwd=place).returncode == 12
     assert run_harness("gate", run["base"], "-e", "ttft.p50 <", cwd=place).returncode == 2

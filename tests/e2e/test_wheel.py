@@ -31,20 +31,19 @@ def python(installed: Path, cwd: Path, *words: str) -> str:
     return done.stdout
 
 
-def test_quickstart_and_profiles_travel_in_the_wheel(installed: Path, tmp_path: Path) -> None:
-    lines = "import harness.assets as a; print(a.root()); print(a.find('quickstart.yaml') is not None)"
-    root, found = python(installed, tmp_path, "-c", lines).split()
-    assert Path(root).is_relative_to(installed)
-    assert found == "True"
-    assert sorted(path.name for path in (ROOT / "configs" / "profiles").iterdir()) == sorted(
-        path.name for path in (Path(root) / "profiles").iterdir()
-    )
+def test_the_wheel_carries_what_a_clone_has_in_configs(installed: Path, tmp_path: Path) -> None:
+    root = Path(python(installed, tmp_path, "-c", "import harness.assets as a; print(a.root())").strip())
+    assert root.is_relative_to(installed)
+    ours = ROOT / "configs"
+    assert {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()} == {
+        path.relative_to(ours): path.read_bytes() for path in ours.rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("preset", ["quickstart", "vllm", "llamacpp", "owned-box"])
+def test_a_preset_can_be_planned_by_its_name(installed: Path, tmp_path: Path, preset: str) -> None:
+    assert '"plan_sha256"' in python(installed, tmp_path, "-m", "harness", "plan", preset, "--json")
 
 
 def test_price_tables_travel_in_the_wheel(installed: Path, tmp_path: Path) -> None:
-    assert "openai/gpt-4o" in python(installed, tmp_path, "-m", "harness", "prices", "gpt")
-
-
-def test_quickstart_can_be_planned_by_its_name(installed: Path, tmp_path: Path) -> None:
-    shown = python(installed, tmp_path, "-m", "harness", "plan", "quickstart", "--json")
-    assert '"plan_sha256"' in shown
+    assert "openai/gpt-4o" in python(installed, tmp_path, "-m", "harness", "prices", "gpt", "--json")

@@ -175,11 +175,11 @@ def test_the_tables_are_found_by_the_name_they_have_in_the_wheel() -> None:
 
 
 def test_harness_prices(litellm: str) -> None:
-    shown = CliRunner().invoke(app, ["prices"]).stdout
+    shown = CliRunner().invoke(app, ["prices"]).stderr
     assert "openai/gpt-4o" in shown and "as of 2024" in shown and "GB300 NVL72" in shown
-    only = CliRunner().invoke(app, ["prices", "LLAMA"]).stdout
+    only = CliRunner().invoke(app, ["prices", "LLAMA"]).stderr
     assert "groq/llama-3-70b" in only and "gpt-4o" not in only and "H100" not in only
-    theirs = CliRunner().invoke(app, ["prices", "--file", litellm]).stdout
+    theirs = CliRunner().invoke(app, ["prices", "--file", litellm]).stderr
     assert "as of an unknown date" in theirs and "3.75" in theirs and "0.001" in theirs and "–" in theirs
     document = json.loads(CliRunner().invoke(app, ["prices", "h100", "--json"]).stdout)
     assert document["models"] == [] and document["accelerators"][0]["rent"] == 2.0

@@ -126,6 +126,17 @@ def test_told_as_text_and_markdown(make: Make) -> None:
     assert "Zou & Donner" in text
 
 
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+def test_three_runs_fit_the_terminal_and_lose_nothing(make: Make, tmp_path: Path, width: int) -> None:
+    found = compare([make("a", 100), make("bb", 110, machine="other"), make("ccc", 90)])
+    wide, told = telling.text(found), telling.text(found, width)
+    assert max(map(len, wide.splitlines())) > 160
+    lines = [line for line in told.splitlines() if str(tmp_path) not in line]  # a long path stays in one piece
+    assert max(map(len, lines)) <= max(width, 100)  # a run against A with interval and effect needs that much
+    assert set(told.split()) == set(wide.split())
+    assert told.count("ttft.p50") == (2 if width == 160 else 3)
+
+
 def test_the_classic_table_is_told_of_any_runs(make: Make) -> None:
     """10 ms a token after the first for 6 tokens of 400 requests, 10 a second: 60 tokens/s. Nothing told the memory."""
     closed = make("bb", 100, config={"load": {"concurrency": 4}, "backend": {"model": "m-Q4_0"}}, plan="q")

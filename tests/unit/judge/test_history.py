@@ -134,7 +134,7 @@ def test_the_verb(place: Path) -> None:
     assert found["terms"] == ["ttft.p50"]
     assert found["series"][0]["runs"][0]["figures"]["ttft.p50"]["value"] == 0.202
     assert CliRunner().invoke(app, [*words, "-f", "csv"], catch_exceptions=False).stdout.startswith("time,run,name")
-    assert "trend" in CliRunner().invoke(app, ["history", str(place)], catch_exceptions=False).stdout
+    assert "trend" in CliRunner().invoke(app, ["history", str(place)], catch_exceptions=False).stderr
 
 
 def test_trend() -> None:

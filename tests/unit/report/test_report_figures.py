@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.metrics.summary import MetricStats
-from harness.report.figures import amount, clean, count, figure, interval, missing, spread, whole
+from harness.report.figures import amount, clean, count, figure, inert, interval, missing, spread, whole
 from harness.units import THIN
 
 
@@ -80,3 +80,13 @@ def test_foreign_text_becomes_one_harmless_line(text: str) -> None:
 
 def test_escape_codes_lose_their_escape() -> None:
     assert clean("\x1b[31mred\u202egnp.\n!") == "\ufffd[31mred\ufffdgnp. !"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1+1", "-x"])
+def test_what_a_spreadsheet_would_take_for_a_formula_is_text(text: str) -> None:
+    assert inert(text) == "'" + text.strip()
+
+
+@pytest.mark.parametrize("text", ["-1", "-0.5", "+2e-3", "-.5", "3", "chat", "a=b", "", '["--parallel"]'])
+def test_numbers_and_harmless_text_stay_as_they_are(text: str) -> None:
+    assert inert(text) == text

@@ -104,7 +104,7 @@ def test_sessions_are_found_by_id_number_and_rank(make_run: Make, records: list[
     ranks = [json.loads(told(str(run.path), "--session", name, "--json")) for name in ("median", "p95", "slowest")]
     spans = [one["makespan_s"] for one in ranks]
     assert spans == sorted(spans)
-    assert "Joins" in told(str(run.path), "--session", "slowest")
+    assert "Joins" in told(str(run.path), "--session", "slowest", "--format", "terminal")
     every = json.loads(told(str(run.path), "--session", "all", "--json"))
     assert by_id in every and len(every) == len({one["session"] for one in every})
     with pytest.raises(UsageError, match="unknown format 'terminal'"):

@@ -19,17 +19,31 @@ def run(make_run: Make, records: list[Record]) -> RunFolder:
     return make_run(records)
 
 
-def told(*arguments: str) -> str:
-    """What the verb prints. Errors are raised as they are."""
+def told(*arguments: str, stderr: bool = False) -> str:
+    """What the verb prints, on standard output or on standard error. Errors are raised as they are."""
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(report)
     result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
     assert result.exit_code == 0
-    return result.stdout
+    return result.stderr if stderr else result.stdout
 
 
-def test_the_default_is_the_terminals_summary(run: RunFolder) -> None:
-    assert "session.makespan" in told(str(run.path))
+def test_the_default_is_the_terminals_summary_and_leaves_a_pipe_alone(run: RunFolder) -> None:
+    assert told(str(run.path)) == ""
+    assert "session.makespan" in told(str(run.path), stderr=True)
+
+
+@pytest.mark.parametrize("words", [["--format", "terminal"], ["-O", "-"]])
+def test_the_terminals_summary_can_be_piped_where_it_is_asked_for(run: RunFolder, words: list[str]) -> None:
+    assert "session.makespan" in told(str(run.path), *words)
+    assert told(str(run.path), *words, stderr=True) == ""
+
+
+def test_a_session_goes_where_the_summary_goes(run: RunFolder) -> None:
+    words = (str(run.path), "--session", "slowest")
+    assert told(*words) == "" and "makespan" in told(*words, stderr=True)
+    assert "makespan" in told(*words, "--format", "terminal") and "makespan" in told(*words, "-O", "-")
+    assert json.loads(told(*words, "--json"))["session"]
 
 
 def test_one_text_format_goes_to_standard_output(run: RunFolder) -> None:
@@ -67,4 +81,4 @@ def test_unknown_runs_and_formats_are_one_line(run: RunFolder, tmp_path: Path) -
 def test_an_interrupted_run_is_told_from_what_reached_the_disk(run: RunFolder) -> None:
     whole = run.records_of(0).read_bytes()
     run.records_of(0).write_bytes(whole[: len(whole) // 2])
-    assert "session.makespan" in told(str(run.path))
+    assert "session.makespan" in told(str(run.path), "--format", "terminal")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -283,3 +284,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     subject = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", made.key, "-out", made.path]
     subprocess.run([*command.split(), *subject], check=True, capture_output=True)
     return made
+
+
+@pytest.fixture
+def virtual_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio-throttle on the time of the loop that runs."""
+    from asyncio_throttle import throttler
+
+    monkeypatch.setattr(throttler, "time", SimpleNamespace(monotonic=lambda: asyncio.get_running_loop().time()))

@@ -593,6 +593,7 @@ def test_no_more_requests_in_flight_than_allowed(tmp_path: Path) -> None:
     assert not play.limiter.waited
 
 
+@pytest.mark.usefixtures("virtual_throttle")
 @pytest.mark.parametrize(("a_minute", "each"), [(60, 6), (120, 12), (6, 1)])
 def test_no_more_tokens_a_minute_than_allowed(tmp_path: Path, a_minute: int, each: int) -> None:
     node = ask("only", input_tokens=6)  # and 4 of the answer
@@ -607,6 +608,7 @@ def test_no_more_tokens_a_minute_than_allowed(tmp_path: Path, a_minute: int, eac
     assert play.limiter.waits == len(at) - (0 if each == 1 else each)
 
 
+@pytest.mark.usefixtures("virtual_throttle")
 def test_tokens_and_requests_a_minute_hold_both(tmp_path: Path) -> None:
     load = {"rate": "10/s", "arrivals": "constant", "sessions": 9}
     for limits in (
@@ -623,6 +625,7 @@ def test_each_shard_has_its_share_of_the_limit(tmp_path: Path) -> None:
     assert play.wire.most == 2
 
 
+@pytest.mark.usefixtures("virtual_throttle")
 def test_no_more_requests_a_minute_than_allowed(tmp_path: Path) -> None:
     play = Play(
         tmp_path,
@@ -635,6 +638,7 @@ def test_no_more_requests_a_minute_than_allowed(tmp_path: Path) -> None:
     assert len(play.records) == 25
 
 
+@pytest.mark.usefixtures("virtual_throttle")
 @pytest.mark.parametrize("limits", [{"max_in_flight": 1}, {"requests_per_minute": 1}])
 def test_stop_drops_what_waits_for_a_limit(tmp_path: Path, limits: dict[str, Any]) -> None:
     load = {"rate": "10/s", "arrivals": "constant", "sessions": 20}

@@ -20,7 +20,7 @@ _LAST_WORDS_S = 8.0  # from a worker's report to its end
 class Local:
     """The placement that every run has unless it asks for another."""
 
-    lead_ns = 200_000_000  # a worker hears of it in 1 ms, but then tidies its memory up for 30 ms
+    lead_ns = 80_000_000  # a worker hears of it in 1 ms, but then tidies its memory up for 30 ms
 
     def seat(self, index: int, hear: Hear) -> LocalSeat:
         return LocalSeat(hear)

@@ -17,7 +17,7 @@ from harness.records.record import Phase
 _LOOKAHEAD_NS = 250_000_000  # open load: sessions that arrive within this are rendered ahead
 _MOST_SPARE = 512  # closed load: sessions rendered ahead, one for each slot, but no more than this
 _PREPARE_NS = 150_000_000  # time to render further sessions before the start
-_LEAST_PREPARED, _MOST_PREPARED = 512, 4096  # closed load: twice the slots, within these
+_MOST_PREPARED = 4096
 
 
 class Prepared:
@@ -113,11 +113,9 @@ class ClosedFeed(Feed):
 
     def prepare(self) -> None:
         enough = now_ns() + _PREPARE_NS
-        slots = self._shard.slots()
-        for _ in slots:
+        for _ in self._shard.slots():
             self._prepare_one()
-        most = min(_MOST_PREPARED, max(_LEAST_PREPARED, 2 * len(slots)))
-        while now_ns() < enough and not self._exhausted and len(self._prepared) < most:
+        while now_ns() < enough and not self._exhausted and len(self._prepared) < _MOST_PREPARED:
             self._prepare_one()
 
     def begin(self) -> None:

@@ -20,15 +20,18 @@ from harness.records import calibration
 from harness.records.folder import RunFolder
 from harness.records.machine import machine, packages
 from harness.records.manifest import Manifest, WorkerReport
+from harness.units import NS_PER_S
 
-_PRIORITY = 10  # of 0 to 19: the higher, the later its turn
+_PRIORITY = 19  # of 0 to 19: the higher, the later its turn
+LATER_NS = 10 * NS_PER_S  # a load that is over by then waits for the hash at its end
 
 
 class Logbook:
     """Writes the manifest once the target is reached, once the plan's hash is known, and once the load has ended.
 
-    The hash of a large plan takes seconds. It is looked for while the load runs, by a thread of low priority: before,
-    it would delay the start, and after, a run that is killed would have none.
+    The hash of a large plan takes seconds of a core. Before the load it would delay the start, and after it a long run
+    that is killed would have none. So it is looked for while the load runs, by a thread of low priority, but not in
+    the first ten seconds: most loads are over soon, and have the cores for themselves.
 
     Attributes:
         manifest: what is known so far; there is none before `open`.
@@ -56,7 +59,7 @@ class Logbook:
 
     def look(self, t_ns: int) -> None:
         """Called now and then, `t_ns` after the start of load: writes the plan's hash down as soon as it is known."""
-        if self.manifest.plan_sha256 or t_ns < 0:
+        if self.manifest.plan_sha256 or t_ns < LATER_NS:
             return
         if self._hashing is None:
             self._hashing = Thread(target=self._hash, name="plan-hash", daemon=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.config import Experiment
-from harness.load.logbook import Logbook
+from harness.load.logbook import LATER_NS, Logbook
 from harness.plan import Plan, make_plan
 from harness.records.folder import RunFolder
 from harness.records.manifest import Manifest
@@ -54,19 +54,20 @@ def opened(folder: RunFolder, plan: Plan) -> Logbook:
 def test_the_hash_is_written_once_it_is_known(folder: RunFolder, plan: Plan) -> None:
     waiting = Waiting(plan)
     logbook = opened(folder, dataclasses.replace(plan, workload=waiting))
-    logbook.look(-1)
-    assert logbook._hashing is None  # nothing is to hold the start up
-    logbook.look(0)
-    logbook.look(1)
+    for early_ns in (-1, 0, LATER_NS - 1):
+        logbook.look(early_ns)
+        assert logbook._hashing is None  # nothing is to hold the start up, nor to share a short load's cores
+    logbook.look(LATER_NS)
+    logbook.look(LATER_NS + 1)
     assert folder.read_manifest().plan_sha256 == ""
     waiting.may.set()
     assert logbook._hashing is not None
     logbook._hashing.join(20)
-    logbook.look(2)
+    logbook.look(LATER_NS + 2)
     told = folder.read_manifest()
     assert (told.plan_sha256, told.ended_at) == (plan.sha256, None)
     folder.manifest.unlink()
-    logbook.look(3)
+    logbook.look(LATER_NS + 3)
     assert not folder.manifest.exists()  # once
 
 
@@ -75,7 +76,7 @@ def test_the_end_waits_for_the_hash(folder: RunFolder, plan: Plan, looked: bool)
     waiting = Waiting(plan)
     logbook = opened(folder, dataclasses.replace(plan, workload=waiting))
     if looked:
-        logbook.look(0)
+        logbook.look(LATER_NS)
     threading.Timer(0.05, waiting.may.set).start()
     logbook.close([], {"cores": 2}, t0_ns=5, stolen=None)
     told = folder.read_manifest()
@@ -86,6 +87,6 @@ def test_the_end_waits_for_the_hash(folder: RunFolder, plan: Plan, looked: bool)
 def test_what_goes_wrong_is_told_at_the_end(folder: RunFolder, plan: Plan) -> None:
     logbook = opened(folder, dataclasses.replace(plan, workload=Broken()))
     for t_ns in range(3):
-        logbook.look(t_ns)
+        logbook.look(LATER_NS + t_ns)
     with pytest.raises(ZeroDivisionError):
         logbook.close([], {}, t0_ns=0, stolen=None)
